@@ -9,6 +9,8 @@ PORT ?= 8000
 ARGS ?=
 LONG ?=
 AIMOCK ?=
+AGENTS ?=
+SERVERS ?=
 ON ?= sqlite postgresql
 
 VENV := .venv/bin
@@ -27,8 +29,8 @@ setup: .venv/requirements.txt ## make .venv and install the locked dependencies
 run: setup ## serve on http://127.0.0.1:8000 (PORT=… for another port); the first time, make a demo
 	@$(VENV)/python manage.py up --port $(PORT)
 
-test: .venv/requirements-dev.txt ## the whole suite, on PostgreSQL what depends on the database (ARGS="tests/costs -k ledger", LONG=1, AIMOCK=1, ON=sqlite)
-	@$(VENV)/python -W ignore:XDG_RUNTIME_DIR -m tests.run --on "$(ON)" $(if $(LONG),--long) $(if $(AIMOCK),--aimock) $(ARGS)
+test: .venv/requirements-dev.txt ## the whole suite, on PostgreSQL what depends on the database (ARGS="tests/costs -k ledger", LONG=1, AIMOCK=1, AGENTS=seen|newest, SERVERS=seen|newest, ON=sqlite)
+	@$(VENV)/python -W ignore:XDG_RUNTIME_DIR -m tests.run --on "$(ON)" $(if $(LONG),--long -o faulthandler_timeout=3600) $(if $(AIMOCK),--aimock) $(if $(AGENTS),--agents=$(AGENTS)) $(if $(SERVERS),--servers=$(SERVERS)) $(ARGS)
 
 lint: .venv/requirements-dev.txt ## format, rules, types, directions of imports, missing migrations, words
 	@$(VENV)/ruff format --check .

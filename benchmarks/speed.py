@@ -126,8 +126,8 @@ def _postgresql(
     straight = Gateway(port=port, key="", pid=0, ready_s=0)
     with gateway(database, key=key, provider_port=port) as ours:
 
-        def measured(load: Load, *whom: Gateway) -> list[Phase]:
-            return in_turns(tools, whom, port, load, rounds=ROUNDS)
+        def measured(load: Load, *gateways: Gateway) -> list[Phase]:
+            return in_turns(tools, gateways, port, load, rounds=ROUNDS)
 
         seconds = options.seconds / ROUNDS
         configure(port)

@@ -132,11 +132,21 @@ def prepare(database: Database, *, policies: int = 2) -> str:
 
 
 @contextmanager
-def gateway(database: Database, *, key: str, provider_port: int) -> Iterator[Gateway]:
-    """Run `manage.py serve` and wait until it is ready."""
+def gateway(
+    database: Database,
+    *,
+    key: str,
+    provider_port: int = 0,
+    vendors: Mapping[str, str] | None = None,
+) -> Iterator[Gateway]:
+    """Run `manage.py serve` and wait until it is ready.
+
+    OpenAI is at the port, unless variables of the environment say where the `vendors` are.
+    """
     port, started = free_port(), time.monotonic()
     base_url = f"http://{HOST}:{provider_port}/v1"
-    environment = database.environment(OPENAI_API_KEY="sk-benchmark", OPENAI_BASE_URL=base_url)
+    openai = {"OPENAI_API_KEY": "sk-benchmark", "OPENAI_BASE_URL": base_url}
+    environment = database.environment(**(vendors or openai))
     command = [sys.executable, "manage.py", "serve", "--port", str(port)]
     with _running(command, environment, cwd=database.root) as pid:
         _wait_for(f"http://{HOST}:{port}/readyz")

@@ -10,6 +10,7 @@ from gateway.alerts.admin import (
 from gateway.aliases.admin import AliasAdmin
 from gateway.budgets.admin import BudgetAdmin
 from gateway.policies.admin import PolicyAdmin
+from gateway.provider_rows.admin import ProviderAdmin
 from gateway.requests.admin import AiRequestLogAdmin
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "BudgetAdmin",
     "LeaseAdmin",
     "PolicyAdmin",
+    "ProviderAdmin",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from django.apps import AppConfig
+from django.apps import AppConfig, apps
 from django.utils.module_loading import import_string
 
 if TYPE_CHECKING:
@@ -16,6 +16,11 @@ class GatewayConfig(AppConfig):
     """Keeps the process's one gateway, made when the first request needs it."""
 
     name = "gateway"
+
+    def ready(self) -> None:
+        """Let prices be set for rows of providers."""
+        costs = apps.get_app_config("costs")
+        costs.other_providers = import_string("gateway.providers.rows.row_names")  # type: ignore[attr-defined]
 
     @cached_property
     def gateway(self) -> Gateway:

@@ -282,7 +282,7 @@ class ApiKeyAdmin(ActionsAdmin):
     """Keys, to view and to revoke. Their digest is never shown."""
 
     list_display = (
-        *("name", "org", "public", "last_four", "owner", "permissions"),
+        *("name", "org", "public", "last_four", "owner", "permissions", "client_from"),
         *("expires_at", "revoked_at"),
     )
     list_filter = (("revoked_at", admin.EmptyFieldListFilter),)

@@ -93,6 +93,8 @@ class Organization(models.Model):
         default=OnDisconnect.CLOSE,
         db_default=OnDisconnect.CLOSE,
     )
+    # Whether OpenAI keeps answers of the Responses API for the organization, as its clients ask.
+    stores_answers = models.BooleanField(default=True, db_default=True)
     config_version = models.BigIntegerField(default=1, db_default=1, editable=False)
     created_at = models.DateTimeField(default=now, editable=False)
 
@@ -184,6 +186,8 @@ class ApiKey(models.Model):
     permissions = models.CharField(
         max_length=32, default=permissions.ALL, db_default=permissions.ALL
     )
+    # Where the client of its calls is taken from (see `orgs.core.client_sources`); empty: nowhere.
+    client_from = models.CharField(max_length=80, default="", db_default="", blank=True)
     created_at = models.DateTimeField(default=now, editable=False)
     created_by_id = IdField(null=True, blank=True, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)

@@ -149,10 +149,14 @@ READINESS: Final = Threads("readiness", 1)
 # Lists, single requests and quotes of the JSON API. Opening a connection takes 3 ms of CPU, more
 # than most of these reads.
 READS: Final = Threads("reads", 4, of_one=2, keeps_connections=True)
+# What providers keep: an id is written before its client gets it.
+KEPT: Final = Threads("kept", 4, of_one=2, keeps_connections=True)
 # Two run at most (`gateway.policies.backtests.running`); the others refuse at once.
 BACKTESTS: Final = Threads("backtests", 4)
 EXPORTS: Final = Threads("exports", 2, of_one=1)
 TOKENS: Final = Threads("tokens", 2, of_one=1)
+# What authenticates requests to providers' clouds: their libraries, and hashing for AWS.
+CREDENTIALS: Final = Threads("credentials", 4, of_one=1)
 # Importing a vendor's library takes up to two seconds.
 LIBRARIES: Final = Threads("libraries", 1)
 # Whatever takes long for a large body. It keeps the interpreter busy, in part without a pause: one

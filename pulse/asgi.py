@@ -20,7 +20,7 @@ from gateway.alerts.loop import AlertLoop  # noqa: E402
 from gateway.call.runtime import Gateway, current  # noqa: E402
 from gateway.http.addresses import is_api  # noqa: E402
 from gateway.http.bodies import Receive  # noqa: E402
-from pulse.server import api_handler, pages  # noqa: E402
+from pulse.server import api_handler, pages, websocket  # noqa: E402
 from pulse.server.page_turns import TakingTurns  # noqa: E402
 from pulse.server.protocol import ON_STOP  # noqa: E402
 from pulse.server.server import stop_with_parent  # noqa: E402
@@ -44,6 +44,8 @@ async def application(scope: api_handler.Scope, receive: Receive, send: api_hand
         await _live(scope, receive, send)
     elif scope["type"] == "http" and is_api(scope["path"], scope["headers"]):
         await api_handler.handle(scope, receive, send)
+    elif scope["type"] == "websocket":
+        await websocket.handle(scope, receive, send)
     else:
         await pages.handle(console, scope, receive, send)
 

@@ -17,6 +17,7 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 SECRET_MIN_CHARS = 50
+SEALING_KEY_MIN_CHARS = 32
 DATABASE_SCHEMES = frozenset({"postgresql", "postgres", "sqlite"})
 EMAIL_SCHEMES = frozenset({"smtp", "smtp+tls", "smtp+ssl", "consolemail"})
 LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
@@ -151,7 +152,25 @@ def secret_key(*, debug: bool, var: Path) -> str:
         return key
     if not debug:
         raise ImproperlyConfigured("SECRET_KEY must be set when DEBUG is off")
-    path = var / "secret_key"
+    return _kept_key(var / "secret_key")
+
+
+def secrets_keys(*, debug: bool, var: Path) -> tuple[str, ...]:
+    """Read PULSE_SECRETS_KEY; in DEBUG, generate one and keep it in `var`. Empty if unset."""
+    text: str = env.str("PULSE_SECRETS_KEY", default="").strip()
+    if not text and debug:
+        text = _kept_key(var / "secrets_key")
+    keys = tuple(key.strip() for key in text.split(",")) if text else ()
+    if any(len(key) < SEALING_KEY_MIN_CHARS for key in keys):
+        raise ImproperlyConfigured(
+            "PULSE_SECRETS_KEY must be one or more keys, comma separated, of at least "
+            f"{SEALING_KEY_MIN_CHARS} random characters each"
+        )
+    return keys
+
+
+def _kept_key(path: Path) -> str:
+    """Return the key of a file, which is made with a random one if there is none."""
     try:
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(64))

@@ -12,6 +12,7 @@ from typing import Any
 
 from csp.constants import NONE, SELF
 
+from gateway.providers.vendors import vendors
 from pulse.environment import (
     allowed_hosts,
     certificate_authorities,
@@ -29,6 +30,7 @@ from pulse.environment import (
     proxy_networks,
     public_url,
     secret_key,
+    secrets_keys,
     switch,
     upstream,
 )
@@ -37,7 +39,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 VERSION: str = tomllib.loads((BASE_DIR / "pyproject.toml").read_text())["project"]["version"]
 # What this process makes, such as a database elsewhere, is for its user alone.
 os.umask(0o077)
-VAR_DIR = private_folder(BASE_DIR / "var")  # the database and the secret key
+VAR_DIR = private_folder(BASE_DIR / "var")  # the database and the keys
 
 # DEBUG=off is production. Otherwise only this machine is served: loopback only, the sandbox on, a
 # generated secret key. Django's technical error pages appear only with an explicit DEBUG=on.
@@ -53,6 +55,9 @@ SERVED_URL_FILE = VAR_DIR / "served_url"
 API_KEY_PEPPER = hmac.digest(SECRET_KEY.encode(), b"pulse api keys", hashlib.sha256)
 WEBHOOK_PEPPER = hmac.digest(SECRET_KEY.encode(), b"pulse webhook secrets", hashlib.sha256)
 PROMPT_HASH_KEY = hmac.digest(SECRET_KEY.encode(), b"pulse prompt hashes", hashlib.sha256)
+
+# What providers' secrets in the database are sealed with: the first seals, any opens.
+SECRETS_KEYS = secrets_keys(debug=LOCAL, var=VAR_DIR)
 
 INSTALLED_APPS = [
     "orgs",
@@ -246,22 +251,11 @@ _allow_http = switch("PULSE_ALLOW_HTTP_UPSTREAM", default=False)
 
 # name -> (key, base URL or None for the vendor's own)
 PROVIDERS = {
-    "openai": (
-        env.str("OPENAI_API_KEY", default=""),
-        upstream("OPENAI_BASE_URL", allow_http=_allow_http),
-    ),
-    "anthropic": (
-        env.str("ANTHROPIC_API_KEY", default=""),
-        upstream("ANTHROPIC_BASE_URL", allow_http=_allow_http),
-    ),
-    "google": (
-        env.str("GOOGLE_API_KEY", default="") or env.str("GEMINI_API_KEY", default=""),
-        upstream("GOOGLE_GEMINI_BASE_URL", allow_http=_allow_http),
-    ),
-    "mistral": (
-        env.str("MISTRAL_API_KEY", default=""),
-        upstream("MISTRAL_BASE_URL", allow_http=_allow_http),
-    ),
+    name: (
+        next(filter(None, (env.str(key, default="") for key in vendor.key_variables)), ""),
+        upstream(vendor.base_url_variable, allow_http=_allow_http),
+    )
+    for name, vendor in vendors().items()
 }
 
 # --- how the providers are reached: the fields of `gateway.upstream.network.Network` -----------

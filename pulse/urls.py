@@ -14,6 +14,7 @@ urlpatterns = [
     path("r/<str:request_id>", short_address, name="request-short"),
     path("admin/", include("gateway.policies.urls")),
     path("admin/", include("gateway.aliases.urls")),
+    path("admin/", include("gateway.provider_rows.urls")),
     path("admin/", include("gateway.playground.urls")),
     path("admin/", include("gateway.keys.urls")),
     path("admin/", include("gateway.console.urls")),
@@ -24,6 +25,7 @@ urlpatterns = [
     path("", include("costs.explorer.urls")),
     path("costs/", include("gateway.budgets.urls")),
     path("costs/", include("gateway.alerts.urls")),
+    path("", include("gateway.price_pages.urls")),
     path("", include("gateway.status.urls")),
     path("", include("gateway.http.urls")),
 ]

@@ -23,6 +23,8 @@ SECOND_DATABASE = re.compile("both_databases|postgres_only")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the long loops")
     parser.addoption("--aimock", action="store_true", help="also try a fake that npm installs")
+    parser.addoption("--servers", choices=("seen", "newest"), help="also run real model servers")
+    parser.addoption("--agents", choices=("seen", "newest"), help="also run the coding agents")
     parser.addoption(
         "--second-database", action="store_true", help="run only what is marked both_databases"
     )
@@ -91,7 +93,7 @@ def _is_for_this_run(item: pytest.Item, config: pytest.Config) -> bool:
         return False
     if any(
         item.get_closest_marker(name) and not config.getoption(f"--{name}")
-        for name in ("long", "aimock")
+        for name in ("long", "aimock", "agents", "servers")
     ):
         return False
     if config.getoption("--second-database"):

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
 import secrets
-from collections.abc import Iterator
-from functools import cache
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
 import psycopg
 import pytest
+from django.core.management import call_command
 from django.db import connection, connections, transaction
 from django.test import TransactionTestCase
 from psycopg import sql
@@ -23,12 +28,57 @@ MADE_ONCE = {"django_content_type", "auth_permission"}
 WALL, WALLED = "history_event_is_final", "history_event"
 
 
+def shared_folder(factory: pytest.TempPathFactory) -> Path:
+    """Return the folder that all processes of this run, and no other, have in common."""
+    base = factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@contextmanager
+def made_once(file: Path, make: Callable[[], Any], drop: Callable[[Any], None]) -> Iterator[Any]:
+    """Make something once for all processes that name the same file, which keeps it as JSON.
+
+    The last one to leave drops it.
+    """
+    with _alone(file):
+        if not file.exists():
+            file.write_text(json.dumps([0, make()]))
+        users, made = json.loads(file.read_text())
+        file.write_text(json.dumps([users + 1, made]))
+    try:
+        yield made
+    finally:
+        with _alone(file):
+            users, _ = json.loads(file.read_text())
+            file.write_text(json.dumps([users - 1, made]))
+            if users == 1:
+                drop(made)
+                file.unlink()
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Let one process in at a time."""
+    with file.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+def django_db_keepdb() -> bool:
+    """Whether the test database is there before: on SQLite, a copy of a migrated file."""
+    return connection.vendor == "sqlite"
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
     """Name the test database so that no other process of this or another run has it too.
 
     A file, not SQLite's shared memory: the ledger's writer and other processes open connections
-    of their own, and only a file has the write-ahead log that production has.
+    of their own, and only a file has the write-ahead log that production has. It is copied from
+    one that is migrated once for all processes, which takes 5 s of CPU.
     """
     test = connections.settings["default"]["TEST"]
     if connection.vendor == "sqlite":
@@ -39,6 +89,46 @@ def django_db_modify_db_settings(tmp_path_factory: pytest.TempPathFactory) -> No
         options["init_command"] = options["init_command"].replace("FULL", "OFF")
     else:
         test["NAME"] = f"test_pulse_{os.getpid()}"
+    folder = shared_folder(tmp_path_factory)
+    with django_db_blocker.unblock():
+        migrated = made_once(folder / "migrated.json", partial(_migrated, folder), _drop)
+        with migrated as name:
+            if connection.vendor == "sqlite":
+                shutil.copy(name, test["NAME"])
+            else:
+                test["TEMPLATE"] = name
+            yield
+
+
+def _migrated(folder: Path) -> str:
+    """Make a migrated database, and return its name."""
+    name = f"migrated_{secrets.token_hex(6)}"
+    if connection.vendor == "sqlite":
+        name = f"{folder / name}.sqlite3"
+    else:
+        _administer(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    usual = connection.settings_dict["NAME"]
+    connection.close()
+    connection.settings_dict["NAME"] = name
+    try:
+        call_command("migrate", verbosity=0)
+    finally:
+        connection.close()
+        connection.settings_dict["NAME"] = usual
+    return name
+
+
+def _drop(name: str) -> None:
+    if connection.vendor == "sqlite":
+        Path(name).unlink()
+    else:
+        _administer(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _administer(statement: sql.Composed) -> None:
+    server = _url(connection.settings_dict | {"NAME": "postgres"})
+    with psycopg.connect(server, autocommit=True) as admin:
+        admin.execute(statement)
 
 
 @pytest.fixture(scope="session")
@@ -104,11 +194,9 @@ def empty_database_url(tmp_path: Path) -> Iterator[str]:
         yield f"sqlite:///{tmp_path}/empty.sqlite3"
         return
     name = f"empty_{secrets.token_hex(6)}"
-    server = _url(connection.settings_dict | {"NAME": "postgres"})
-    with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        yield _url(connection.settings_dict | {"NAME": name})
-        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    _administer(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    yield _url(connection.settings_dict | {"NAME": name})
+    _drop(name)
 
 
 def _url(config: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 import factory
+from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher, make_password
 from django.utils.timezone import now
 from factory.django import DjangoModelFactory
@@ -24,7 +25,9 @@ from gateway.models import (
     Budget,
     ModelAlias,
     Policy,
+    Provider,
 )
+from gateway.providers.secrets import seal
 from orgs.fields import new_id
 from orgs.models import ApiKey, Membership, Organization, User
 
@@ -101,6 +104,27 @@ class AliasFactory(DjangoModelFactory[ModelAlias]):
     org = factory.SubFactory(OrganizationFactory)
     name = factory.Sequence(lambda n: f"alias-{n}")
     models = factory.LazyFunction(lambda: ["gpt-4o-mini"])
+
+
+class ProviderFactory(DjangoModelFactory[Provider]):
+    """A compatible server on the public internet, of the installation. Its secret is sealed."""
+
+    class Meta:
+        model = Provider
+
+    name = factory.Sequence(lambda n: f"row-{n}")
+    title = factory.LazyAttribute(lambda row: row.name.title())
+    base_url = "https://models.example.org/v1"
+    dialects = factory.LazyFunction(lambda: ["chat"])
+    auth = "none"
+
+    @classmethod
+    def _create(cls, model_class: type[Provider], *args: Any, **fields: Any) -> Provider:
+        row = model_class(**fields)
+        if row.secret and not row.secret.startswith(("env:", "file:", "sealed:")):
+            row.secret = seal(row.secret, row=row.pk, keys=settings.SECRETS_KEYS)
+        row.save()
+        return row
 
 
 class BudgetFactory(DjangoModelFactory[Budget]):

@@ -16,7 +16,8 @@ from tests.chromium import QUIET, chromium_path
 from tests.small_png import small_png
 from tests.system.console import context_for, fill, sign_in
 from tests.system.databases import SECRET_KEY, prepare
-from tests.system.servers import ROOT, Installation, Server
+from tests.system.processes import ROOT
+from tests.system.servers import Installation, Server
 
 WINDOW: Final = {"width": 1120, "height": 640}
 FOLDER: Final = ROOT / "static" / "screenshots"

@@ -84,6 +84,17 @@ FAULTS = (
         ("tests/costs/ledger/test_reaper.py",),
     ),
     Fault(
+        "grow without a check",
+        (
+            Change(
+                "costs/ledger/growing.py",
+                "(left_nanoeur is None or more_nanoeur <= left_nanoeur)",
+                "(left_nanoeur is None or left_nanoeur >= 0)",
+            ),
+        ),
+        ("tests/costs/ledger/test_growth_race.py",),
+    ),
+    Fault(
         "no trigger",
         tuple(
             Change(

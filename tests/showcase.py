@@ -18,7 +18,7 @@ from costs.core.daily import line_id
 from costs.core.pricing import cost_nanoeur
 from costs.core.rates import Rates
 from costs.core.usage import Usage
-from costs.ledger.stores.tables import LINE_NAMES, SUMS
+from costs.ledger.stores.tables import LINE_NAMES, SESSION_NAMES, SUMS
 from costs.models import (
     CostEvent,
     DailyCost,
@@ -27,10 +27,12 @@ from costs.models import (
     MonthlyCost,
     Period,
     RateCard,
+    SessionCost,
 )
 from costs.prices.book import PriceBook, load_price_book
 from gateway.alerts.evaluate import EvaluationCache, evaluate
 from gateway.budgets.operations import BudgetTerms, create_budget
+from gateway.budgets.parts.raises import RaiseTerms, set_raise
 from gateway.budgets.status import statuses
 from gateway.core.model_names import price_names
 from gateway.models import AiRequestLog, Alert, AlertChannel, AlertDelivery, Budget, Policy
@@ -57,6 +59,18 @@ PLACES: Final = (
     ("platform", "assistant", "code-review", "code-review"),
     ("platform", "assistant", "search", "retrieval"),
 )
+# Sessions and subagents of code review, one session a day.
+SESSIONS: Final = (
+    "5b0e8f34-0e1c-4f7a-9d51-2f7f3f9b8a10",
+    "レビュー/セッション?№=7&" + "コードの長い名前を持つ作業" * 3,
+)
+AGENTS: Final = (
+    None,
+    None,
+    "a8c1f2e",
+    "Исследователь зависимостей и тестов большого репозитория (60)",
+)
+LONG_USER: Final = "Воронцова-Преображенская Анастасия Константиновна, отдел исследований (80)"
 HOURS: Final = (1, 1, 1, 1, 1, 2, 4, 8, 14, 18, 19, 17, 12, 15, 18, 18, 16, 12, 7, 5, 4, 3, 2, 1)
 CAP_TOKENS: Final = 4096
 NO_SUMS: Final = dict.fromkeys(SUMS, 0)
@@ -68,6 +82,7 @@ BUDGETS: Final[tuple[tuple[str, float, dict[str, Any]], ...]] = (
     ("Everything", 0.2, {"span": BudgetWindow.QUARTER}),
     ("Drafts this week", 1.0, {"app_id": "reply-drafts", "span": BudgetWindow.WEEK}),
     ("Nothing yet", 0, {"team_id": "research", "span": BudgetWindow.DAY}),
+    ("Each person", 2.0, {"each": "user_id", "span": BudgetWindow.QUARTER}),
     ("Trial", 0.4, {"models": ["gemini-*"], "span": BudgetWindow.WEEK}),
 )
 
@@ -100,7 +115,7 @@ CUT: Final = Ending(
 def fill(
     org: Organization, *, keys: list[ApiKey], users: list[str], per_day: int = 160, seed: int = 7
 ) -> None:
-    """Give the organization two policies and DAYS days of requests, with their charges."""
+    """Give the organization policies and DAYS days of requests, with their charges."""
     Policy.objects.create(
         org=org,
         name="Production",
@@ -111,8 +126,18 @@ def fill(
     Policy.objects.create(
         org=org,
         name="Trial of cheap models",
-        enabled=False,
+        mode="off",
         allowed_models=["gpt-4o-mini", "gemini-2.0-flash"],
+    )
+    Policy.objects.create(
+        org=org,
+        name="Support, on trial",
+        mode="watch",
+        applies_to={"key_id": [str(keys[0].pk)], "team_id": ["support", "サポート"]},
+        max_cost_per_day_nanoeur=EURO,
+        requests_per_minute=60,
+        tokens_per_minute=200_000,
+        concurrent_requests=4,
     )
     chance = random.Random(seed)  # noqa: S311  not for secrets
     policies = [
@@ -122,7 +147,7 @@ def fill(
             "limit_nanoeur": policy.max_cost_per_day_nanoeur,
             "max_tokens": policy.max_tokens_per_request,
         }
-        for policy in Policy.objects.filter(org=org, enabled=True)
+        for policy in Policy.objects.filter(org=org, mode="on")
     ]
     made = _Made(org, load_price_book(), policies)
     for occurred_at in _moments(org, chance, per_day):
@@ -226,7 +251,14 @@ class _Made:
             app_id=app,
             task_type=task,
             key_id=chance.choice(keys).pk,
+            **self._session(occurred_at, task),
         )
+
+    def _session(self, occurred_at: datetime, task: str) -> dict[str, str | None]:
+        if task != "code-review":
+            return {}
+        agent_id = AGENTS[occurred_at.second % len(AGENTS)]
+        return {"session_id": SESSIONS[occurred_at.day % 2], "agent_id": agent_id}
 
     def _trace(
         self, row: AiRequestLog, ending: Ending, tokens_in: int, bound: int, rates: Rates
@@ -301,7 +333,10 @@ class _Made:
         self.in_periods.append(HoldPeriod(hold_id=hold.pk, period_id=period.pk))
         if row.status == "error":
             return
-        fields = ("user_id", "team_id", "project_id", "app_id", "client_id", "task_type", "key_id")
+        fields = (
+            *("user_id", "team_id", "project_id", "app_id", "client_id", "task_type", "key_id"),
+            *SESSION_NAMES,
+        )
         self.events.append(
             CostEvent(
                 org=self.org,
@@ -336,15 +371,25 @@ class _Made:
         CostEvent.objects.bulk_create(self.events, batch_size=500)
         self._save_lines(DailyCost, lambda period: {"period": period, "day": period.starts_on})
         self._save_lines(MonthlyCost, lambda period: {"month": period.starts_on.replace(day=1)})
+        self._save_lines(
+            SessionCost,
+            lambda period: {"period": period, "day": period.starts_on, "cache_read_tokens": 0},
+        )
 
     def _save_lines(
-        self, model: type[DailyCost | MonthlyCost], of: Callable[[Period], dict[str, Any]]
+        self,
+        model: type[DailyCost | MonthlyCost | SessionCost],
+        of: Callable[[Period], dict[str, Any]],
     ) -> None:
         """Add the events up, as SETTLE does."""
+        is_of_sessions = model is SessionCost
+        names = (*LINE_NAMES, *SESSION_NAMES) if is_of_sessions else LINE_NAMES
         lines: dict[UUID, Any] = {}
         for event in self.events:
+            if is_of_sessions and event.session_id is None:
+                continue
             when = of(self._period(event.occurred_at))
-            named = {name: getattr(event, name) for name in LINE_NAMES}
+            named = {name: getattr(event, name) for name in names}
             texts = tuple([None if value is None else str(value) for value in named.values()])
             whose = when["period"].pk if "period" in when else f"{self.org.pk} {when['month']}"
             line = lines.setdefault(
@@ -383,6 +428,10 @@ def add_budgets(org: Organization) -> None:
                 limit_nanoeur=budget.limit_nanoeur if budget.is_hard else None,
             )
     Budget.objects.filter(org=org, name="Trial").update(enabled=False)
+    each = Budget.objects.get(org=org, name="Each person")
+    until, limit_nanoeur = now().date() + timedelta(days=9), 2 * each.limit_nanoeur
+    terms_of_one = RaiseTerms(value=LONG_USER, limit_nanoeur=limit_nanoeur, until=until)
+    set_raise(organization_id=org.pk, budget_id=each.pk, terms=terms_of_one)
 
 
 def add_alerts(org: Organization) -> None:

@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from gateway.upstream.network import USUAL, TimeLimits
+from gateway.core.providers import USUAL, TimeLimits
 from tests.commands import SECRET_KEY, environment, manage
 
 PRODUCTION = {"DEBUG": "off", "SECRET_KEY": SECRET_KEY, "ALLOWED_HOSTS": "example.org"}
@@ -26,6 +26,9 @@ BAD = [
     ("SECRET_KEY", "short", {}),
     ("SECRET_KEY", "ab" * 40, {}),
     ("SECRET_KEY", "django-insecure-" + SECRET_KEY, {}),
+    ("PULSE_SECRETS_KEY", "secret@short", {}),
+    ("PULSE_SECRETS_KEY", "secret@" * 5 + ",secret@short", PRODUCTION),
+    ("PULSE_SECRETS_KEY", "secret@" * 5 + ",", PRODUCTION),
     ("ALLOWED_HOSTS", "example.org", {"DEBUG": "on"}),
     ("ALLOWED_HOSTS", "*", {"DEBUG": "on"}),
     ("ALLOWED_HOSTS", "", {"DEBUG": "off", "SECRET_KEY": SECRET_KEY}),
@@ -138,11 +141,27 @@ def test_every_command_reports_invalid_setting_in_one_line(command: str) -> None
         {"https_proxy": "proxy.example.org:3128", "HTTPS_PROXY": "nonsense://"},
         PRODUCTION,
         PRODUCTION | {"PULSE_HSTS": "off"},
+        PRODUCTION | {"PULSE_SECRETS_KEY": "a" * 32},
         {},
     ],
 )
 def test_valid_value_is_accepted(monkeypatch: pytest.MonkeyPatch, good: dict[str, str]) -> None:
     read_settings(monkeypatch, good)
+
+
+@pytest.mark.parametrize(
+    ("text", "keys"),
+    [
+        ("", ()),
+        ("a" * 32, ("a" * 32,)),
+        ("new " * 9 + " , " + "b" * 32, ("new " * 8 + "new", "b" * 32)),
+    ],
+)
+def test_first_sealing_key_is_first(
+    monkeypatch: pytest.MonkeyPatch, text: str, keys: tuple[str, ...]
+) -> None:
+    read = read_settings(monkeypatch, PRODUCTION | {"PULSE_SECRETS_KEY": text})
+    assert read["SECRETS_KEYS"] == keys
 
 
 def test_production_settings_pass_deployment_checks() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from pulse.environment import private_folder, secret_key
+from pulse.environment import private_folder, secret_key, secrets_keys
 from tests.commands import SECRET_KEY, manage
 
 
@@ -30,7 +30,11 @@ def test_new_folder_and_its_files_are_private(
 ) -> None:
     monkeypatch.delenv("SECRET_KEY", raising=False)
     var = private_folder(tmp_path / "var")
+    monkeypatch.delenv("PULSE_SECRETS_KEY", raising=False)
     secret_key(debug=True, var=var)
+    keys = secrets_keys(debug=True, var=var)
+    assert secrets_keys(debug=True, var=var) == keys
+    assert {path.name for path in var.iterdir()} == {"secret_key", "secrets_key"}
     assert mode(var) == 0o700
     assert {mode(path) for path in var.iterdir()} == {0o600}
 

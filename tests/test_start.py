@@ -20,6 +20,7 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from tests.commands import SECRET_KEY, STOP_MAX_S, manage, started, wait_until_ready
+from tests.factories import OrganizationFactory
 from tests.system.servers import free_port
 
 PRODUCTION = {"DEBUG": "off", "SECRET_KEY": SECRET_KEY, "ALLOWED_HOSTS": "127.0.0.1"}
@@ -53,9 +54,9 @@ def test_only_first_start_prints_credentials(
     assert [row["slug"] for row in json.loads(listed.stdout)] == ["demo"]
 
 
-def test_printed_curl_works(empty_database_url: str) -> None:
+def test_printed_curl_works(database_url: str) -> None:
     port = free_port()
-    variables = {"DATABASE_URL": empty_database_url, "SECRET_KEY": SECRET_KEY}
+    variables = {"DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY}
     with started("up", port=port, **variables) as process:
         wait_until_ready(process, port)
         assert process.stdout is not None
@@ -101,11 +102,9 @@ def test_concurrent_first_starts_create_one_demo(empty_database_url: str) -> Non
     assert printed.count("Serving on") == 2
 
 
-def test_existing_database_gets_no_demo(empty_database_url: str) -> None:
-    variables = {"DATABASE_URL": empty_database_url, "SECRET_KEY": SECRET_KEY}
-    assert manage("migrate", variables=variables).returncode == 0
-    assert manage("orgs", "create", "Acme", variables=variables).returncode == 0
-    assert "API key" not in up_and_down(free_port(), empty_database_url)
+def test_existing_database_gets_no_demo(database_url: str) -> None:
+    OrganizationFactory.create()
+    assert "API key" not in up_and_down(free_port(), database_url)
 
 
 @pytest.mark.parametrize("command", ["up", "serve"])
@@ -141,8 +140,8 @@ def test_invalid_serve_option_is_refused(
         call_command("serve", *arguments)
 
 
-def test_worker_stops_when_parent_is_killed(empty_database_url: str) -> None:
-    variables = {"DATABASE_URL": empty_database_url, "SECRET_KEY": SECRET_KEY}
+def test_worker_stops_when_parent_is_killed(database_url: str) -> None:
+    variables = {"DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY}
     port = free_port()
     with started("up", port=port, **variables) as process:
         wait_until_ready(process, port)
@@ -160,14 +159,8 @@ def test_unavailable_database_is_one_line_error() -> None:
     assert "The database cannot be used" in ended.stderr
 
 
-def test_production_serves_hashed_stylesheet_name(
-    empty_database_url: str,
-) -> None:
-    variables = PRODUCTION | {
-        "DATABASE_URL": empty_database_url,
-        "PULSE_PROXY_ADDRESSES": "127.0.0.1",
-    }
-    assert manage("migrate", variables=variables).returncode == 0
+def test_production_serves_hashed_stylesheet_name(database_url: str) -> None:
+    variables = PRODUCTION | {"DATABASE_URL": database_url, "PULSE_PROXY_ADDRESSES": "127.0.0.1"}
     port = free_port()
     with started("serve", port=port, **variables) as process:
         wait_until_ready(process, port)

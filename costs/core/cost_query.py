@@ -21,8 +21,11 @@ GROUP_COLUMNS: Final = {
     "user": "user_id",
     "task": "task_type",
     "key": "key_id",
+    "session": "session_id",
+    "agent": "agent_id",
     DAY: "day",
 }
+SESSION_COLUMNS: Final = ("session_id", "agent_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +53,12 @@ class CostQuery:
     @property
     def is_filtered(self) -> bool:
         return bool(self.wanted) or self.models is not None
+
+    @property
+    def is_of_sessions(self) -> bool:
+        """Whether it groups or filters by what only the lines of sessions have."""
+        columns = {GROUP_COLUMNS[dimension] for dimension in self.group_by} | self.wanted.keys()
+        return not columns.isdisjoint(SESSION_COLUMNS)
 
     @property
     def is_by_day(self) -> bool:

@@ -46,6 +46,11 @@ class RateInForce:
         return working_days_since(self.rate.on_date, self.at)
 
     @property
+    def age(self) -> str:
+        """The age, as pages and commands show it."""
+        return f"{self.working_days} working day{'' if self.working_days == 1 else 's'} old"
+
+    @property
     def is_stale(self) -> bool:
         return self.working_days > STALE_AFTER_WORKING_DAYS
 

@@ -2,7 +2,7 @@
 
 held    -> settled    usage is known: its price
 held    -> released   proof that nothing was billed: 0
-held    -> unknown    sent, and no usable usage: what it can have cost, at most the whole hold
+held    -> unknown    sent, and no usable usage: what it can have cost, else the whole hold
 unknown -> settled    late usage: the difference, as a second event
 anything else         nothing
 """
@@ -62,8 +62,9 @@ def move(
 ) -> Move | None:
     """Return what `outcome` does to a hold; None for nothing.
 
-    `cost_nanoeur` is the cost of the usage, of an unknown outcome what it can have cost at most;
-    None is then the whole hold. A cost `is_estimate` if something had no price of its own.
+    `cost_nanoeur` is the cost of the usage, of an unknown outcome what it can have cost at most,
+    which is above the hold only where that grows with the answer; None is then the whole hold. A
+    cost `is_estimate` if something had no price of its own.
     """
     state, amount_nanoeur, charged = hold.state, hold.amount_nanoeur, hold.charged_nanoeur
     if state is State.HELD and outcome is State.SETTLED:
@@ -78,7 +79,7 @@ def move(
         )
     if state is State.HELD and outcome is State.UNKNOWN:
         kind = EventKind.BOUND if cost_nanoeur is None else EventKind.ESTIMATE
-        cost = amount_nanoeur if cost_nanoeur is None else min(cost_nanoeur, amount_nanoeur)
+        cost = amount_nanoeur if cost_nanoeur is None else cost_nanoeur
         return _charge(amount_nanoeur, cost, kind, True, State.UNKNOWN)
     if state is State.UNKNOWN and outcome in (State.SETTLED, State.RELEASED):
         # Late proof that nothing was billed counts as late usage that costs nothing.
@@ -87,8 +88,8 @@ def move(
             state=State.SETTLED,
             charged_nanoeur=cost,
             held_change=0,
-            settled_change=min(cost, amount_nanoeur) - charged,
-            overrun_change=max(0, cost - amount_nanoeur),
+            settled_change=min(cost, amount_nanoeur) - min(charged, amount_nanoeur),
+            overrun_change=max(0, cost - amount_nanoeur) - max(0, charged - amount_nanoeur),
             event_kind=EventKind.CORRECTION,
             event_nanoeur=cost - charged,
             estimated_change=(cost if is_estimate else 0) - charged,

@@ -13,7 +13,8 @@ DATE: Final = r"[-@](?:\d{3,4}|\d{6}|\d{8}|\d{4}-\d{2}-\d{2}|\d{2}-\d{2}|\d{2}-\
 # A name as it is compared: trimmed and case folded.
 NAME: Final = re.compile(r"[a-z0-9][a-z0-9._:@/+-]*")
 _DATE: Final = re.compile(DATE)
-# Prefixes besides the providers' own names, and whose models they name; None: any vendor's.
+VENDORS: Final = frozenset({"anthropic", "google", "mistral", "openai"})
+# Prefixes besides the providers' own names, and whose models they name; None: any of VENDORS.
 # Google spells its models with `models/`; the others are LiteLLM's and Mistral's at other hosts:
 # https://docs.litellm.ai/docs/providers/gemini,
 # https://docs.litellm.ai/docs/providers/vertex_partner (Claude and Mistral, too),
@@ -42,8 +43,9 @@ def without_prefix(name: str, provider: str) -> str:
     """Return a folded name without the prefix of a provider's models, such as `openai/`."""
     head, slash, rest = name.partition("/")
     provider = provider.casefold()
-    is_prefix = slash and (head == provider or PREFIXES.get(head, "") in (provider, None))
-    return rest if is_prefix else name
+    named = PREFIXES.get(head, "")
+    is_prefix = head == provider or named == provider or (named is None and provider in VENDORS)
+    return rest if slash and is_prefix else name
 
 
 def covers(pattern: str, *, model: str, provider: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from operator import attrgetter, itemgetter, mul
 from typing import Final
@@ -9,6 +10,8 @@ from typing import Final
 from costs.core.rates import ASKED_FOR, PRICED, BandWeights, Rates
 from costs.core.usage import FEES, INPUT_BUCKETS, STANDARD_PLACE, Usage, UsageCeiling
 
+# What prices are shown for: a million tokens, a thousand calls that have a fee.
+_SHOWN_UNITS: Final = {name: 1_000 if name in FEES else 1_000_000 for name in PRICED}
 _INPUTS: Final = len(INPUT_BUCKETS)
 _counts = attrgetter(*PRICED)
 
@@ -19,6 +22,41 @@ class UsagePrice:
 
     nanoeur: int
     unpriced: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargedBand:
+    """What a service tier charges for requests with more than `above_input_tokens` of input.
+
+    `nanoeur` is by TOKEN_BUCKETS per million tokens and by FEES per thousand calls, each rounded up
+    once, as a call with just these would be; None has no price of its own.
+    """
+
+    service_tier: str
+    above_input_tokens: int
+    nanoeur: Mapping[str, int | None]
+
+
+def band_prices(rates: Rates, place: str = STANDARD_PLACE) -> list[ChargedBand]:
+    """Return what calls are charged at a place, by service tier and band, shortest requests first.
+
+    The same integers as `price_of` adds up, with discounts and the factor of the place.
+    """
+    tables = rates.tables(place)
+    return [
+        ChargedBand(
+            service_tier=tier,
+            above_input_tokens=weights.above_input_tokens,
+            nanoeur={
+                name: -(-weight * _SHOWN_UNITS[name] // tables.denominator) if is_known else None
+                for name, weight, is_known in zip(
+                    PRICED, weights.per_unit, weights.is_known, strict=True
+                )
+            },
+        )
+        for tier, bands in tables.tiers.items()
+        for weights in reversed(bands)
+    ]
 
 
 def price_of(usage: Usage, rates: Rates) -> UsagePrice:

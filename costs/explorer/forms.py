@@ -40,11 +40,15 @@ FILTERS: Final = {
     "client": ("clientId", "Client"),
     "user": ("userId", "User"),
     "task": ("taskType", "Task type"),
+    "session": ("sessionId", "Session"),
+    "agent": ("agentId", "Agent"),
 }
 MAX_CHARS: Final = {"model": 200, "provider": 32}
 KEY: Final = "keyId"
 # Dimensions that a request may omit.
-OPTIONAL: Final = ("team", "project", "app", "client", "user", "task", "key")
+OPTIONAL: Final = (
+    *("team", "project", "app", "client", "user", "task", "key", "session", "agent"),
+)
 WITHOUT: Final = "without"
 PARAMETER_OF: Final = {name: parameter for name, (parameter, _) in FILTERS.items()} | {"key": KEY}
 PRESET_LABELS: Final = {

@@ -17,7 +17,7 @@ from django.db import connection
 
 from costs.core.calendar.date_ranges import DateRange
 from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
-from costs.explorer.parts import BEFORE, SUMS, Part, Sql, compared, equals, parts_of, shown, union
+from costs.explorer.parts import BEFORE, SUMS, Part, Sql, compared, days_of, parts_of, union
 from orgs.database import kept_id
 
 FETCHED_AT_ONCE: Final = 1000
@@ -54,7 +54,7 @@ def grouped(organization_id: UUID, query: CostQuery) -> Iterator[Row]:
 
     Highest cost first; days newest first.
     """
-    parts = [Part.of_days(query.date_range)] if query.is_by_day else compared(query)
+    parts = days_of(query, query.date_range) if query.is_by_day else compared(query)
     groups, values = _groups(organization_id, query, parts, _keys(query.group_by))
     return _rows(f"{groups} ORDER BY {_order(query)}", values)
 
@@ -90,7 +90,7 @@ def _days_likely(organization_id: UUID, query: CostQuery, most: int) -> int:
     newest = _newest_day(query)
     week = DateRange(max(query.date_range.first, newest - timedelta(days=WEEK - 1)), newest)
     keys = _keys(query.group_by)
-    lines, values = union(organization_id, query, [Part.of_days(week)], keys=keys, sums=())
+    lines, values = union(organization_id, query, days_of(query, week), keys=keys, sums=())
     [(number,)] = _rows(f"SELECT COUNT(*) FROM ({lines}) l", values)  # noqa: S608  our own names
     return _days_for(most, number, week.days)
 
@@ -133,10 +133,12 @@ def dated(  # noqa: PLR0913  all parts of one query
     lines, wanted = union(
         organization_id,
         query,
-        parts_of(date_range, query.today) if by_month else [Part.of_days(date_range)],
+        parts_of(date_range, query.today)
+        if by_month and not query.is_of_sessions
+        else days_of(query, date_range),
         keys={"k0": GROUP_COLUMNS[DAY]},
         sums=("amount_nanoeur", "events"),
-        amounts_of={f"v{n}": equals(shown(query, column), value) for n, value in enumerate(values)},
+        amounts_of=(column, values),
     )
     sums = (*(f"v{n}" for n in range(len(values))), "amount_nanoeur")
     return _rows(
@@ -165,7 +167,7 @@ def _table(  # noqa: PLR0913  all parts of one query
     groups, values = _groups(organization_id, query, compared(query), columns)
     lines, order = "SELECT * FROM g", _order(query)
     if query.is_by_day:
-        lines, more = _groups(organization_id, query, [Part.of_days(shown)], keys)
+        lines, more = _groups(organization_id, query, days_of(query, shown), keys)
         values += more
     all_sums = (*SUMS, "before_nanoeur")
     no_sums = ", ".join(["NULL"] * len(all_sums))

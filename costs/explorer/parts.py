@@ -3,6 +3,9 @@
 A month to date is the month without its future days. A query by day reads only days. Every table
 is summed by group before anything else is done with its lines: SQLite copies a line at each step
 of a query.
+
+Lines of sessions are of days, and only of charges with a session: what had none is what the daily
+lines have more.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from costs.core.calendar.date_ranges import DateRange, months_of
-from costs.core.cost_query import DAY, CostQuery
+from costs.core.cost_query import DAY, SESSION_COLUMNS, CostQuery
 from orgs.database import kept_id
 
 SUMS: Final = (
@@ -33,7 +36,8 @@ class Part:
     """Lines of a table, and their factor in the range (`now`) and in the previous one (`before`):
     1, 0, or -1 where months contain them and the range does not. None: no comparison.
 
-    With a `month`, their days count as the first day of that month.
+    With a `month`, their days count as the first day of that month. Only where it `has_sessions`
+    have the lines a session and an agent; elsewhere these are absent.
     """
 
     table: str
@@ -42,6 +46,7 @@ class Part:
     month: date | None = None
     now: int = 1
     before: int | None = None
+    has_sessions: bool = False
 
     @classmethod
     def of_days(cls, date_range: DateRange) -> Part:
@@ -56,8 +61,21 @@ class Part:
         """Days of one month to subtract from it."""
         return replace(cls.of_days(date_range), month=date_range.first.replace(day=1), now=-1)
 
+    def by_session(self) -> tuple[Part, Part, Part]:
+        """Return the days with their sessions, and without: all of them less those of sessions."""
+        of_sessions = replace(self, table="session_cost")
+        before = None if self.before is None else -self.before
+        less = replace(of_sessions, now=-self.now, before=before)
+        return replace(of_sessions, has_sessions=True), self, less
+
+    def names(self, column: str) -> bool:
+        """Whether its lines have the column."""
+        return self.has_sessions or column not in SESSION_COLUMNS
+
     def key(self, column: str) -> tuple[str, bool]:
         """Return the expression of a group's value, and whether it differs between lines."""
+        if not self.names(column):
+            return "CAST(NULL AS text)", False
         if column != DAY:
             return column, True
         return (f"'{self.month}'", False) if self.month else (self.column, True)
@@ -83,19 +101,38 @@ def parts_of(date_range: DateRange, today: date) -> list[Part]:
     ]
 
 
+def days_of(query: CostQuery, date_range: DateRange) -> list[Part]:
+    """Return the parts to read for the days of a date range."""
+    days = Part.of_days(date_range)
+    return _by_session(query, [days]) if query.is_of_sessions else [days]
+
+
+def _by_session(query: CostQuery, parts: Sequence[Part]) -> list[Part]:
+    """Return the parts of days with and without sessions that can have what the query filters."""
+    wanted = [column for column, value in query.wanted.items() if value is not None]
+    every = [each for part in parts for each in part.by_session()]
+    return [part for part in every if all(map(part.names, wanted))]
+
+
 def compared(query: CostQuery) -> list[Part]:
     """Return the parts to read for the query's date range and for the previous one.
 
     The days of a month that one contains are often those that the other lacks: they are read once.
     """
-    now = parts_of(query.date_range, query.today)
-    if query.before is None:
-        return now
-    parts = {(part.table, part.date_range): replace(part, before=0) for part in now}
-    for part in parts_of(query.before, query.today):
-        both = parts.get((part.table, part.date_range), replace(part, now=0))
-        parts[part.table, part.date_range] = replace(both, before=part.now)
-    return [*parts.values()]
+    now = _parts_of(query, query.date_range)
+    if query.before is not None:
+        parts = {(part.table, part.date_range): replace(part, before=0) for part in now}
+        for part in _parts_of(query, query.before):
+            both = parts.get((part.table, part.date_range), replace(part, now=0))
+            parts[part.table, part.date_range] = replace(both, before=part.now)
+        now = [*parts.values()]
+    return _by_session(query, now) if query.is_of_sessions else now
+
+
+def _parts_of(query: CostQuery, date_range: DateRange) -> list[Part]:
+    if query.is_of_sessions:
+        return [Part.of_days(date_range)]
+    return parts_of(date_range, query.today)
 
 
 def union(  # noqa: PLR0913  all parts of one query
@@ -105,24 +142,26 @@ def union(  # noqa: PLR0913  all parts of one query
     *,
     keys: Mapping[str, str],
     sums: Sequence[str],
-    amounts_of: Mapping[str, Sql] | None = None,
+    amounts_of: tuple[str, Sequence[Any]] = (DAY, ()),
 ) -> Sql:
     """Return the statement of the groups of every part: `keys` by their columns, `sums`, and the
-    amounts of only the lines that meet a condition.
+    amounts of only the lines whose column has each of some values, as `v0` and so on.
 
     A group exists if the sum of its `events` or `before_events` is above 0: a part may subtract
     all that another one adds.
     """
-    condition, filters = _condition(query)
+    of, of_values = amounts_of
     joins, spellings = _joins(query)
     selects, values = [], []
     for part in parts:
         found = {name: part.key(shown(query, column)) for name, column in keys.items()}
         chosen = [f"{key} AS {name}" for name, (key, _) in found.items()]
         chosen += [f"{part.sum(name)} AS {name}" for name in sums]
-        for name, (only, wanted) in (amounts_of or {}).items():
-            chosen.append(f"{part.sum('amount_nanoeur', only)} AS {name}")
+        for number, value in enumerate(of_values):
+            only, wanted = _equals_in(part, shown(query, of), value)
+            chosen.append(f"{part.sum('amount_nanoeur', only)} AS v{number}")
             values += wanted
+        condition, filters = _condition(query, part)
         by = ", ".join(key for key, differs in found.values() if differs)
         selects.append(
             f"SELECT {', '.join(chosen)} FROM {part.table}{joins} "  # noqa: S608  our own names
@@ -157,9 +196,18 @@ def _joins(query: CostQuery) -> Sql:
     return joins, values
 
 
-def _condition(query: CostQuery) -> Sql:
+def _equals_in(part: Part, column: str, value: Any) -> Sql:
+    """Return the condition that a column equals `value` in a part, which may lack the column."""
+    if part.names(column):
+        return equals(column, value)
+    return ("1 = 1" if value is None else "1 = 0"), []
+
+
+def _condition(query: CostQuery, part: Part) -> Sql:
     condition, values = "", []
     for column, value in query.wanted.items():
+        if not part.names(column):  # absent there, as wanted
+            continue
         equal, wanted = (_is_in if isinstance(value, tuple) else equals)(column, value)
         condition += f" AND {equal}"
         values += wanted

@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
+from urllib.parse import urlencode
 
+from django.urls import reverse
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
@@ -28,18 +30,24 @@ NEXT_GROUP: Final = {
     "user": "model",
     "task": "model",
     "key": "model",
+    "session": "agent",
+    "agent": "model",
     DAY: "model",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """A group's value of one dimension, and a link to its costs alone."""
+    """A group's value of one dimension, and a link to its costs alone: the query of the address.
+
+    A session has a `page` of its own, which its link leads to instead.
+    """
 
     label: str
     title: str
     href: str
     has_value: bool
+    page: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +94,7 @@ def _line(group: CostGroup, query: CostQuery, total: int, form: CostForm) -> Lin
                 title=value if value and value != shown else "",
                 href=form.address(**filters, **then),
                 has_value=value is not None,
+                page=_session_page(value) if dimension == "session" and value else "",
             )
         )
     return _with_figures(tuple(made), group, total)
@@ -108,6 +117,10 @@ def _with_figures(
         before_nanoeur=group.before_nanoeur,
         change=change(nanoeur, group.before_nanoeur),
     )
+
+
+def _session_page(session_id: str) -> str:
+    return f"{reverse('session')}?{urlencode({'id': session_id})}"
 
 
 def _next_group(dimension: str, form: CostForm) -> str:
@@ -158,7 +171,9 @@ def _head(cell: Cell, url: str, columns: int) -> str:
     label = escape(cell.label) if cell.has_value else f"<em>{escape(cell.label)}</em>"
     if cell.href:
         title = f' title="{escape(cell.title)}"' if cell.title else ""
-        label = f'<a href="{url}?{escape(cell.href)}"{title}>{label}</a>'
+        leaves = ' hx-boost="false"' if cell.page else ""
+        address = escape(cell.page or f"{url}?{cell.href}")
+        label = f'<a href="{address}"{title}{leaves}>{label}</a>'
     attribute = f' colspan="{columns}"' if columns > 1 else ""
     return f'<th scope="row"{attribute}>{label}</th>'
 

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from costs.ledger.mailbox import Item
 
-# How long a reservation waits for the lock. A settlement waits until it is gone.
+# How long a reservation or a growth waits for the lock. A settlement waits until it is gone.
 RESERVATION_WAIT_MAX_S: Final = 5.0
 FIRST_TRY_AFTER_S: Final = 0.05
 # A try that found the rows locked is followed by a rest of so many times its length.
@@ -45,7 +45,7 @@ class Aside:
         now = time.monotonic()
         give_up_at = now + self.reservation_wait_max_s
         for item in items:
-            if item.request is not None:
+            if item.settlement is None:
                 item.give_up_at = min(item.give_up_at, give_up_at)
         if not self._waiting:
             self._next_at = now + FIRST_TRY_AFTER_S
@@ -60,7 +60,7 @@ class Aside:
             if waiting is None:
                 others.append(item)
                 continue
-            if item.request is not None:
+            if item.settlement is None:
                 item.give_up_at = give_up_at
             waiting.append(item)
         return others

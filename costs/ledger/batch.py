@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
-from datetime import date, timedelta
-from operator import itemgetter
+from dataclasses import asdict, dataclass
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -19,27 +18,34 @@ from costs.core.admission import (
     GatewayDisabled,
     InsufficientRoom,
     Limit,
+    RateExceeded,
     RefusalRecorded,
     Repeated,
     ReserveRequest,
     ReserveResult,
     Settled,
     Settlement,
-    Stale,
     place_without_room,
 )
 from costs.core.calendar.periods import clipped, local_day
 from costs.core.holds import HoldCharge, Move, State, move
+from costs.core.rate_limits import RateState, TakenRate, over_rate
 from costs.core.rates import StoredRates
+from costs.ledger.buckets import Buckets
 from costs.ledger.charges import (
     NOTHING,
+    NOTHING_OF_SESSION,
     ChargedTo,
+    OfSession,
     Sums,
     added,
     charged_to,
-    day_row,
+    day_rows,
     event_row,
-    month_row,
+    month_rows,
+    session_of,
+    session_rows,
+    session_sums,
     sums_of,
 )
 from costs.ledger.stores.base import (
@@ -57,6 +63,7 @@ from costs.ledger.stores.tables import (
     MONTHLY_COST,
     PERIOD,
     RATE_CARD,
+    SESSION_COST,
     Row,
 )
 from orgs.database import as_moment
@@ -68,7 +75,22 @@ NEIGHBOURS: Final = """
            min(starts_at) FILTER (WHERE starts_at > %s)
     FROM period WHERE org_id = %s AND scope = %s
 """
+# What a session has cost, and what its calls hold that were admitted in earlier periods: they stay
+# in those, and their charges count in none after. One statement, so that a settlement is in one.
+SPENT_IN_SESSION: Final = """
+    SELECT (SELECT COALESCE(SUM(amount_nanoeur), 0) FROM session_cost
+            WHERE org_id = %s AND session_id = %s)
+         + (SELECT COALESCE(SUM(held_nanoeur), 0) FROM period WHERE org_id = %s AND scope = %s)
+"""
 NO_CHANGE: Final = {"held_nanoeur": 0, "settled_nanoeur": 0, "overrun_nanoeur": 0}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placed:
+    """The periods that a hold counts in, and what it took of rates."""
+
+    period_ids: tuple[UUID, ...]
+    taken: tuple[TakenRate, ...]
 
 
 class Batch:
@@ -81,11 +103,12 @@ class Batch:
         locked: Locked,
         instance_id: UUID,
         known_cards: Collection[UUID],
-        placed: Mapping[UUID, tuple[UUID, ...]],
+        placed: Mapping[UUID, Placed],
     ) -> None:
         self.store = store
         self.locked = locked
         self.placed = placed
+        self.buckets = Buckets(locked.buckets.values(), now=locked.now)
         self.now = locked.now
         self.instance_id = instance_id
         self.known_cards = known_cards
@@ -96,8 +119,10 @@ class Batch:
         self.holds: list[Row] = []
         self.hold_periods: list[Row] = []
         self.hold_changes: dict[UUID, Row] = {}
+        self.grown_holds: dict[UUID, Row] = {}
         self.events: list[Row] = []
         self.daily: dict[tuple[UUID, ChargedTo], Sums] = {}
+        self.sessions: dict[tuple[UUID, ChargedTo, OfSession], Sums] = {}
         self.in_force: dict[tuple[UUID, str], PeriodRow] = {
             (period.org_id, period.scope): period
             for period in locked.periods.values()
@@ -110,40 +135,82 @@ class Batch:
         """Admit one call or return why not, in order of arrival."""
         organization = self.locked.organizations.get(request.org_id)
         if organization is None:
-            return Stale(config_version=0, prices_version=self.locked.prices_version)
-        if request.id in self.placed:  # by an earlier try, which also stored the balances before it
+            return self.locked.versions(config_version=0)
+        placed = self.placed.get(request.id)
+        if placed is not None:  # by an earlier try, which also stored the balances before it
             periods = [self._period_in_force(organization, limit) for limit in request.limits]
-            before = tuple(map(_balance, periods, request.limits))
-            return Admitted(now=self.now, before=before, period_ids=self.placed[request.id])
+            before = tuple(map(self._balance, periods, request.limits))
+            return Admitted(
+                now=self.now,
+                before=before,
+                period_ids=placed.period_ids,
+                rates=self.buckets.states(request.org_id, request.rate_limits),
+                taken=placed.taken,
+            )
         if not organization.ai_gateway_enabled:
             return GatewayDisabled(now=self.now, name=organization.name)
-        config_version, prices_version = organization.config_version, self.locked.prices_version
-        if (config_version, prices_version) != (request.config_version, request.prices_version):
-            return Stale(config_version=config_version, prices_version=prices_version)
+        current = self.locked.versions(config_version=organization.config_version)
+        if current != request.versions:
+            return current
         if request.amount_nanoeur is None:
             return RefusalRecorded(now=self.now)
         if repeated is not None:
             return repeated
         periods = [self._period_in_force(organization, limit) for limit in request.limits]
-        before = tuple(map(_balance, periods, request.limits))
-        full = place_without_room(before, request.amount_nanoeur)
-        if full is not None:
-            return InsufficientRoom(
-                now=self.now, limit=request.limits[full], balance=before[full], before=before
-            )
+        before = tuple(map(self._balance, periods, request.limits))
+        rates = self.buckets.states(request.org_id, request.rate_limits)
+        refusal = self._refusal(request, request.amount_nanoeur, before, rates)
+        if refusal is not None:
+            return refusal
         self._hold(request, request.amount_nanoeur, periods)
         return Admitted(
-            now=self.now, before=before, period_ids=tuple([period.id for period in periods])
+            now=self.now,
+            before=before,
+            period_ids=tuple([period.id for period in periods]),
+            rates=rates,
+            taken=self.buckets.take(request),
+        )
+
+    def _refusal(
+        self,
+        request: ReserveRequest,
+        amount_nanoeur: int,
+        before: tuple[Balance, ...],
+        rates: tuple[RateState, ...],
+    ) -> InsufficientRoom | RateExceeded | None:
+        """Return what keeps out a call: a limit that is spent, a rate, or calls in flight."""
+        full = place_without_room(before, amount_nanoeur)
+        is_held = full is not None and not before[full].is_too_full_for(amount_nanoeur)
+        if rates and (full is None or is_held):
+            over = over_rate(rates, request.tokens)
+            if over is not None:
+                return RateExceeded(now=self.now, over=over, before=before, rates=rates)
+        if full is None:
+            return None
+        return InsufficientRoom(
+            now=self.now,
+            limit=request.limits[full],
+            balance=before[full],
+            before=before,
+            is_held=is_held,
+        )
+
+    def _balance(self, period: PeriodRow, limit: Limit) -> Balance:
+        return Balance(
+            limit_nanoeur=limit.nanoeur_at(self.now),
+            charged_nanoeur=period.charged_nanoeur,
+            held_nanoeur=period.held_nanoeur,
+            ends_at=period.ends_at,
         )
 
     def _hold(
         self, request: ReserveRequest, amount_nanoeur: int, periods: Sequence[PeriodRow]
     ) -> None:
         for period, limit in zip(periods, request.limits, strict=True):
-            self._change(period, held=amount_nanoeur)
+            self.change(period, held=amount_nanoeur)
             self.hold_periods.append({"hold_id": request.id, "period_id": period.id})
             if amount_nanoeur:  # a call that costs nothing is admitted past the limit
-                self._limit(period, limit.limit_nanoeur)
+                self._limit(period, limit.nanoeur_at(self.now))
         self.holds.append(
             {
                 "id": request.id,
@@ -193,11 +260,35 @@ class Batch:
             held_nanoeur=0,
             settled_nanoeur=0,
             overrun_nanoeur=0,
-            carried_nanoeur=0,
+            carried_nanoeur=self._carried(org_id, limit),
         )
         self.in_force[org_id, scope] = period
         self.new_periods.append(asdict(period))  # as it is before its first hold
         return period
+
+    def _carried(self, org_id: UUID, limit: Limit) -> int:
+        """Return what counts in a limit before its new period.
+
+        Settlements of the session in this batch are not written yet: they are added.
+        """
+        if limit.session_id is None:
+            return 0
+        values = (org_id, limit.session_id, org_id, limit.scope)
+        [(spent_nanoeur,)] = self.store.query(SPENT_IN_SESSION, *values)
+        periods = self.locked.periods
+        charged = (
+            sums[0]
+            for (period_id, _, (session_id, _)), sums in self.sessions.items()
+            if session_id == limit.session_id and periods[period_id].org_id == org_id
+        )
+        held = (
+            change["held_nanoeur"]
+            for period_id, change in self.period_changes.items()
+            if (period := periods.get(period_id)) is not None
+            and (period.org_id, period.scope) == (org_id, limit.scope)
+        )
+        spent: int = int(spent_nanoeur) + sum(charged) + sum(held)
+        return max(0, spent)
 
     # --- settle -------------------------------------------------------------------------------
 
@@ -228,9 +319,11 @@ class Batch:
         )
 
     def _apply(self, step: Move, hold: HoldRow, settlement: Settlement) -> None:
+        if hold.state is State.HELD:
+            self.buckets.give_back(settlement, step.state, held_at=hold.held_at)
         hold.state, hold.charged_nanoeur = step.state, step.charged_nanoeur
         for period_id in settlement.period_ids:
-            self._change(
+            self.change(
                 self.locked.periods[period_id],
                 held=step.held_change,
                 settled=step.settled_change,
@@ -252,10 +345,15 @@ class Batch:
             event_row(new_id(), step, settlement, held_at=hold.held_at, now=self.now)
         )
         named, more = charged_to(settlement.charge_to), sums_of(step, settlement.usage)
+        of, of_session = session_of(settlement.charge_to), session_sums(more, settlement.usage)
         for period_id in settlement.period_ids:
-            if self.locked.periods[period_id].scope == ORG_SCOPE:
-                sums = self.daily.get((period_id, named), NOTHING)
-                self.daily[period_id, named] = added(sums, more)
+            if self.locked.periods[period_id].scope != ORG_SCOPE:
+                continue
+            self.daily[period_id, named] = added(self.daily.get((period_id, named), NOTHING), more)
+            if of is not None:
+                line = (period_id, named, of)
+                known = self.sessions.get(line, NOTHING_OF_SESSION)
+                self.sessions[line] = added(known, of_session)
 
     def _card(self, card: StoredRates) -> UUID:
         """Return the id of rates, which are written with the first row that refers to them."""
@@ -265,9 +363,10 @@ class Batch:
 
     # --- write --------------------------------------------------------------------------------
 
-    def _change(
+    def change(
         self, period: PeriodRow, *, held: int = 0, settled: int = 0, overrun: int = 0
     ) -> None:
+        """Add to what a locked period holds and has charged."""
         period.held_nanoeur += held
         period.settled_nanoeur += settled
         period.overrun_nanoeur += overrun
@@ -279,46 +378,20 @@ class Batch:
     def write(self) -> None:
         """Write every change, each table in one statement."""
         store = self.store
-        store.insert(PERIOD, self.new_periods)
+        changes = [each for each in self.period_changes.values() if any(map(each.get, NO_CHANGE))]
+        # Of a refused call none: callers choose the values for which there are periods.
+        begun = [each for each in self.new_periods if each["id"] in self.period_changes]
+        store.insert(PERIOD, begun)
         store.update(PERIOD, list(self.limits.values()))
-        store.add(PERIOD, list(self.period_changes.values()))
+        store.add(PERIOD, changes)
         store.insert(RATE_CARD, [asdict(card) for card in self.cards.values()])
         store.insert(HOLD, self.holds)
         store.insert(HOLD_PERIOD, self.hold_periods)
+        self.buckets.write(store)
         store.update(HOLD, list(self.hold_changes.values()))
+        store.update(HOLD, list(self.grown_holds.values()))
         store.insert(COST_EVENT, self.events)
-        store.insert(DAILY_COST, self._daily_rows())
-        store.insert(MONTHLY_COST, self._monthly_rows())
-
-    def _daily_rows(self) -> list[Row]:
-        """Return what the batch adds to the daily lines.
-
-        Their periods' rows are locked, so no other transaction adds to a line concurrently.
-        """
         periods = self.locked.periods
-        return [
-            day_row(period_id, periods[period_id].org_id, periods[period_id].starts_on, named, sums)
-            for (period_id, named), sums in self.daily.items()
-        ]
-
-    def _monthly_rows(self) -> list[Row]:
-        """Return what the batch adds to the monthly lines, in the order of their ids.
-
-        Batches that settle different days of a month lock the same lines, always in that order.
-        """
-        months: dict[tuple[UUID, date, ChargedTo], Sums] = {}
-        for (period_id, named), sums in self.daily.items():
-            period = self.locked.periods[period_id]
-            line = (period.org_id, period.starts_on.replace(day=1), named)
-            months[line] = added(months.get(line, NOTHING), sums)
-        rows = [month_row(*line, sums) for line, sums in months.items()]
-        return sorted(rows, key=itemgetter("id"))
-
-
-def _balance(period: PeriodRow, limit: Limit) -> Balance:
-    return Balance(
-        limit_nanoeur=limit.limit_nanoeur,
-        charged_nanoeur=period.charged_nanoeur,
-        held_nanoeur=period.held_nanoeur,
-        ends_at=period.ends_at,
-    )
+        store.insert(DAILY_COST, day_rows(self.daily, periods))
+        store.insert(SESSION_COST, session_rows(self.sessions, periods))
+        store.insert(MONTHLY_COST, month_rows(self.daily, periods))

@@ -1,13 +1,13 @@
-"""RESERVE and SETTLE: the only code that writes holds, balances and cost events.
+"""RESERVE, GROW and SETTLE: the only code that writes holds, balances and cost events.
 
 It creates a period with its first hold; `costs.ledger.new_periods` creates that of a budget
 which starts in the middle of its window, and `costs.ledger.time_zones` dates periods again.
 
-One transaction takes a batch of both. At every commit, for every period:
+One transaction takes a batch of all three. At every commit, for every period:
 `settled + held + overrun <= limit`, or a provider billed more than its hold (the overrun).
 
 Locks are taken in one order, so that batches of several processes never deadlock:
-organizations, then periods, then holds, each sorted by id. The organization's row makes
+organizations, then periods, rate buckets and holds, each sorted by id. The organization's row makes
 a change of policy, key or switch take effect immediately: such a change raises `config_version`
 (by trigger), which needs the lock that RESERVE holds until it has committed.
 """
@@ -21,16 +21,18 @@ from typing import Protocol
 from uuid import UUID
 
 from costs.core.admission import (
-    InsufficientRoom,
     Repeated,
     ReserveRequest,
     ReserveResult,
     Settled,
     Settlement,
-    Stale,
+    leaves_row,
 )
-from costs.ledger.batch import Batch
-from costs.ledger.stores.base import LOCK_WAIT_S, Store
+from costs.core.growth import Grown, HoldGrowth
+from costs.ledger.batch import Batch, Placed
+from costs.ledger.buckets import taken_of
+from costs.ledger.growing import grow
+from costs.ledger.stores.base import LOCK_WAIT_S, RowKeys, Store
 from orgs.database import as_uuid
 
 
@@ -53,6 +55,10 @@ class Journal(Protocol):
         """Write the audit rows of reservations."""
         ...
 
+    def grow(self, store: Store, grown: Sequence[tuple[HoldGrowth, Grown]]) -> None:
+        """Write in the audit rows what is held now."""
+        ...
+
     def complete(
         self, store: Store, settled: Sequence[tuple[Settlement, Settled]], *, now: datetime
     ) -> None:
@@ -69,34 +75,28 @@ class Ledger:
     # Rates that this process knows to be committed, which need not be written again.
     _known_cards: set[UUID] = field(default_factory=set)
 
-    def commit(
+    def commit(  # noqa: PLR0913  keyword-only; three kinds of work, and how it is tried
         self,
         store: Store,
         *,
         requests: Sequence[ReserveRequest],
         settlements: Sequence[Settlement],
+        growths: Sequence[HoldGrowth] = (),
         again: bool = False,
         lock_wait_s: float = LOCK_WAIT_S,
-    ) -> tuple[list[ReserveResult], list[Settled]]:
+    ) -> tuple[list[ReserveResult], list[Settled], list[Grown]]:
         """Decide and write a whole batch in one transaction; return results in its order.
 
-        Settlements first: what they free is available to reservations. `again` means that an
-        earlier try of the same batch may have committed unnoticed: a request whose hold exists was
-        admitted, whatever has changed since. Raises StoreUnavailable, with either nothing or
-        everything written; StoreLocked when a row stayed locked for `lock_wait_s`.
+        Settlements first: what they free is available to growths, since calls that run come before
+        new ones, and then to reservations. `again` means that an earlier try of the same batch may
+        have committed unnoticed: a request whose hold exists was admitted, whatever has changed
+        since. Raises StoreUnavailable, with either nothing or everything written; StoreLocked when
+        a row stayed locked for `lock_wait_s`.
         """
-        locked = store.lock(
-            org_ids=sorted({request.org_id for request in requests}),
-            scopes=sorted({limit.scope for request in requests for limit in request.limits}),
-            period_ids=sorted({id_ for each in settlements for id_ in each.period_ids}),
-            hold_ids=sorted(
-                {each.hold_id for each in settlements}
-                | {request.id for request in requests if again}
-            ),
-            lock_wait_s=lock_wait_s,
-        )
+        keys = _keys(requests, settlements, growths, again=again)
+        locked = store.lock(keys, lock_wait_s=lock_wait_s)
         # After the locks: the earlier try may have committed only now, and held them until then.
-        placed = periods_of(
+        placed = placed_of(
             store, [request.id for request in requests if again and request.id in locked.holds]
         )
         batch = Batch(
@@ -107,6 +107,7 @@ class Ledger:
             placed=placed,
         )
         settled = [batch.settle(settlement) for settlement in settlements]
+        grown = [grow(batch, growth) for growth in growths]
         repeats = self.journal.repeats(
             store,
             [request for request in requests if request.repeat and request.id not in placed],
@@ -116,9 +117,10 @@ class Ledger:
         batch.write()
         self.journal.record(
             store,
-            [pair for pair in zip(requests, answers, strict=True) if _leaves_a_row(*pair)],
+            [pair for pair in zip(requests, answers, strict=True) if leaves_row(*pair)],
             now=locked.now,
         )
+        self.journal.grow(store, list(zip(growths, grown, strict=True)))
         # One hold may be settled twice in a batch; its audit row is completed by the last.
         moved = {
             settlement.hold_id: (settlement, result)
@@ -128,11 +130,31 @@ class Ledger:
         self.journal.complete(store, list(moved.values()), now=locked.now)
         store.commit()
         self._known_cards.update(batch.cards)
-        return answers, settled
+        return answers, settled, grown
 
 
-def periods_of(store: Store, hold_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, ...]]:
-    """Return the periods that each hold counts in, which never change once written."""
+def _keys(
+    requests: Sequence[ReserveRequest],
+    settlements: Sequence[Settlement],
+    growths: Sequence[HoldGrowth],
+    *,
+    again: bool,
+) -> RowKeys:
+    """Return the rows of a batch, in the order in which they are locked."""
+    of_holds: Sequence[Settlement | HoldGrowth] = (*settlements, *growths)
+    placed = {request.id for request in requests if again}
+    return RowKeys(
+        org_ids=sorted({request.org_id for request in requests}),
+        scopes=sorted({limit.scope for request in requests for limit in request.limits}),
+        period_ids=sorted({id_ for each in of_holds for id_ in each.period_ids}),
+        rate_scopes=sorted({rate.scope for each in requests for rate in each.rate_limits}),
+        bucket_ids=sorted({rate.bucket_id for each in settlements for rate in each.taken}),
+        hold_ids=sorted({each.hold_id for each in of_holds} | placed),
+    )
+
+
+def placed_of(store: Store, hold_ids: Sequence[UUID]) -> dict[UUID, Placed]:
+    """Return what each hold counts in, which never changes once written."""
     if not hold_ids:
         return {}
     rows = store.query(
@@ -141,10 +163,8 @@ def periods_of(store: Store, hold_ids: Sequence[UUID]) -> dict[UUID, tuple[UUID,
     periods: dict[UUID, tuple[UUID, ...]] = {}
     for hold_id, period_id in rows:
         periods[as_uuid(hold_id)] = (*periods.get(as_uuid(hold_id), ()), as_uuid(period_id))
-    return periods
-
-
-def _leaves_a_row(request: ReserveRequest, answer: ReserveResult) -> bool:
-    if isinstance(answer, Stale):
-        return False
-    return request.record_if_full or not isinstance(answer, InsufficientRoom)
+    taken = taken_of(store, hold_ids)
+    return {
+        id_: Placed(period_ids=of_hold, taken=taken.get(id_, ()))
+        for id_, of_hold in periods.items()
+    }

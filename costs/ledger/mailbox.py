@@ -10,16 +10,18 @@ from typing import Any
 from uuid import UUID
 
 from costs.core.admission import ReserveRequest, Settlement
+from costs.core.growth import HoldGrowth
 
 Unheard = Callable[[ReserveRequest | None, Any], None]
 
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """A reservation or a settlement, and the future that waits for it in its own loop.
+    """A reservation, a settlement or a growth, and the future that waits for it in its own loop.
 
     `may_be_there` means that a try failed at a point where it may have committed unnoticed.
-    `give_up_at` is when a reservation whose organization is locked fails, on the monotonic clock.
+    `give_up_at` is when one whose organization is locked fails, on the monotonic clock; never a
+    settlement.
     """
 
     request: ReserveRequest | None
@@ -29,11 +31,12 @@ class Item:
     future: Future[Any]
     may_be_there: bool = False
     give_up_at: float = math.inf
+    growth: HoldGrowth | None = None
 
     @property
     def is_cancelled(self) -> bool:
         """Whether its caller is gone. A settlement is written nevertheless."""
-        return self.request is not None and self.future.cancelled()
+        return self.settlement is None and self.future.cancelled()
 
 
 def answer(items: Sequence[Item], results: Sequence[Any], *, unheard: Unheard) -> None:

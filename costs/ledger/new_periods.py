@@ -1,13 +1,15 @@
-"""Opens the period of a scope that starts to count in the middle of its window."""
+"""Opens the periods of scopes that start to count in the middle of their window."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.db.models import Max, Sum
+from django.db.models import Max, Q, QuerySet, Sum
 
 from costs.core.admission import ORG_SCOPE, Limit
 from costs.core.calendar.periods import clipped, local_day
@@ -19,34 +21,65 @@ from orgs.models import Organization
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Counting:
-    """A limit and the charges that it counts: with these `dimensions`, in any
-    spelling, and a model that counts.
+    """A limit and the charges that it counts: with one of the values `of` each column, in any
+    spelling, and a model that counts, by its name and provider.
+
+    With `each` it counts the values of that column apart, each in its own scope: `part_scope` of
+    the value. Charges without a value count in none.
     """
 
     limit: Limit
-    dimensions: Mapping[str, str]
-    counts_model: Callable[[str], bool]
+    of: Mapping[str, Collection[str]] = field(default_factory=dict)
+    counts_model: Callable[[str, str], bool] = lambda _model, _provider: True
+    each: str = ""
+    part_scope: Callable[[str], str] = str
 
-    def spent_nanoeur(self, organization: Organization, first: date, after: date) -> int:
-        """Return what the daily lines from `first` to before `after` add up to, at least 0."""
-        lines = DailyCost.objects.filter(org=organization, day__gte=first, day__lt=after)
-        for name, value in self.dimensions.items():
-            lines = lines.filter(may_be(name, [value]))
-        wanted = [folded(value) for value in self.dimensions.values()]
-        sums = lines.values_list("model", *self.dimensions).annotate(Sum("amount_nanoeur"))
-        spent_nanoeur = sum(
-            int(amount)
-            for model, *values, amount in sums.iterator()
-            if [folded(value) for value in values] == wanted and self.counts_model(model)
-        )
-        return max(0, spent_nanoeur)
+    @property
+    def of_scopes(self) -> Q:
+        """The condition of its periods."""
+        scope = self.limit.scope
+        return Q(scope__startswith=f"{scope}:") if self.each else Q(scope=scope)
+
+    def charges(self, organization: Organization, first: date, after: date) -> QuerySet[Any]:
+        """Return the charges of the days from `first` to before `after`, of all calls."""
+        return DailyCost.objects.filter(org=organization, day__gte=first, day__lt=after)
+
+    def spent_nanoeur(self, organization: Organization, first: date, after: date) -> dict[str, int]:
+        """Return what the charges from `first` to before `after` add up to, by scope.
+
+        A limit that counts values apart has only those that have cost something.
+        """
+        charges = self.charges(organization, first, after)
+        for name, any_of in self.of.items():
+            is_id = name == "key_id"
+            charges = charges.filter(Q(key_id__in=any_of) if is_id else may_be(name, any_of))
+        if self.each:
+            charges = charges.exclude(**{self.each: None})
+        wanted = [{folded(value) for value in any_of} for any_of in self.of.values()]
+        columns = ("model", "provider", *self.of, *([self.each] if self.each else []))
+        sums = charges.order_by().values_list(*columns).annotate(Sum("amount_nanoeur"))
+        spent: Counter[str] = Counter()
+        for model, provider, *values, amount in sums.iterator():
+            scope = self.part_scope(f"{values.pop()}") if self.each else self.limit.scope
+            is_of = (folded(f"{value}") in of for value, of in zip(values, wanted, strict=True))
+            if all(is_of) and self.counts_model(model, provider):
+                spent[scope] += int(amount)
+        return dict(+spent) if self.each else {self.limit.scope: max(0, spent.total())}
 
 
-def open_period(organization: Organization, counting: Counting, *, now: datetime) -> None:
-    """Create the current period of a limit, with the cost of its calls in the window so far.
+def open_periods(
+    organization: Organization,
+    counting: Counting,
+    *,
+    now: datetime,
+    only: Collection[str] | None = None,
+) -> None:
+    """Create the current periods of a limit, with the cost of its calls in the window so far.
 
-    Calls in flight do not count in it. The caller's transaction has locked the organization, as
-    RESERVE does, and the scope has no period in force.
+    Of values that are counted apart those that have cost something get one, of them `only` some
+    scopes: RESERVE begins the others with nothing. Calls in flight do not count. The caller's
+    transaction has locked the organization, as RESERVE does, and the scopes have no period in
+    force.
     """
     zone, limit = ZoneInfo(organization.timezone), counting.limit
     day = local_day(now, zone)
@@ -56,17 +89,22 @@ def open_period(organization: Organization, counting: Counting, *, now: datetime
     )
     # SETTLE adds to a day's lines under the lock of the day's period, so no charge is missed.
     list(days.order_by("id").select_for_update().values_list("id", flat=True))
-    of_scope = Period.objects.filter(org=organization, scope=limit.scope, starts_at__lte=now)
-    starts_at, ends_at = clipped(
-        limit.span.around(day, zone),
-        previous_ends_at=of_scope.aggregate(last=Max("ends_at"))["last"],
-        next_starts_at=None,
-    )
-    Period.objects.create(
-        org=organization,
-        scope=limit.scope,
-        starts_on=first,
-        starts_at=starts_at,
-        ends_at=ends_at,
-        carried_nanoeur=counting.spent_nanoeur(organization, first, after),
-    )
+    begun = Period.objects.filter(counting.of_scopes, org=organization, starts_at__lte=now)
+    ended = dict(begun.order_by().values_list("scope").annotate(Max("ends_at")))
+    window = limit.span.around(day, zone)
+    new = []
+    for scope, spent_nanoeur in counting.spent_nanoeur(organization, first, after).items():
+        if only is not None and scope not in only:
+            continue
+        starts_at, ends_at = clipped(window, previous_ends_at=ended.get(scope), next_starts_at=None)
+        new.append(
+            Period(
+                org=organization,
+                scope=scope,
+                starts_on=first,
+                starts_at=starts_at,
+                ends_at=ends_at,
+                carried_nanoeur=spent_nanoeur,
+            )
+        )
+    Period.objects.bulk_create(new, batch_size=500)

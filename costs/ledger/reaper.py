@@ -18,9 +18,11 @@ from uuid import UUID
 from costs.core.admission import ReserveRequest, Settlement
 from costs.core.holds import State
 from costs.core.rates import StoredRates
-from costs.ledger.ledger import Ledger, periods_of
+from costs.ledger.batch import Placed
+from costs.ledger.ledger import Ledger, placed_of
 from costs.ledger.stores.base import (
     SHORT_LOCK_WAIT_S,
+    RowKeys,
     Store,
     StoreLocked,
     StoreUnavailable,
@@ -168,11 +170,11 @@ def settle_left(
         # visible only when it is done, and its organization's lock tells when that is.
         org_ids = sorted({each.org_id for each in left})
         wait_s = SHORT_LOCK_WAIT_S  # requests wait behind it, and it can be done later
-        store.lock(org_ids=org_ids, scopes=(), period_ids=(), hold_ids=(), lock_wait_s=wait_s)
-        periods = periods_of(store, [each.hold_id for each in left])
+        store.lock(RowKeys(org_ids=org_ids), lock_wait_s=wait_s)
+        placed = placed_of(store, [each.hold_id for each in left])
         store.commit()
-        located = [replace(each, period_ids=periods.get(each.hold_id, ())) for each in left]
-        _, settled = ledger.commit(store, requests=(), settlements=located, lock_wait_s=wait_s)
+        located = [_located(each, placed.get(each.hold_id)) for each in left]
+        _, settled, _ = ledger.commit(store, requests=(), settlements=located, lock_wait_s=wait_s)
         return sum(each.changed for each in settled)
     except StoreLocked:
         store.rollback()
@@ -191,6 +193,12 @@ def settle_left(
     return sum(settle_left(store, ledger, half, failed=failed, locked=locked) for half in halves)
 
 
+def _located(settlement: Settlement, placed: Placed | None) -> Settlement:
+    if placed is None:
+        return settlement
+    return replace(settlement, period_ids=placed.period_ids, taken=placed.taken)
+
+
 def withdrawal(request: ReserveRequest) -> Settlement:
     """Return the settlement of a hold whose call was never sent, for `settle_left`."""
     return Settlement(
@@ -205,6 +213,7 @@ def withdrawal(request: ReserveRequest) -> Settlement:
         rates=request.rates,
         entry=None,
         repeat=request.repeat,
+        counts_as_request=False,
     )
 
 

@@ -16,7 +16,7 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 from django.utils.timezone import now
 
-from costs.ledger.stores.tables import LINE_NAMES
+from costs.ledger.stores.tables import LINE_NAMES, SESSION_NAMES
 
 # Findings shown per check.
 FINDINGS_MAX: Final = 200
@@ -95,25 +95,46 @@ HOLD_EVENTS: Final = """
           OR (e.usages = 0 AND e.bounds = 1 AND e.corrections = 1) END
 """
 _NAMED: Final = ", ".join(LINE_NAMES)
-# Both sides in one pass, the lines as negative events: each group must add up to zero.
-DAILY_LINES: Final = f"""
-    SELECT period_id, {_NAMED}, SUM(amount) AS amount, SUM(estimated) AS estimated,
+
+
+def _lines(table: str, names: str, where: str = "") -> str:
+    """Return the lines of days that are not the sums of their cost events.
+
+    Both sides in one pass, the lines as negative events: each group must add up to zero.
+    """
+    return f"""
+    SELECT period_id, {names}, SUM(amount) AS amount, SUM(estimated) AS estimated,
            SUM(events) AS events, SUM(requests) AS requests,
            SUM(input) AS input, SUM(output) AS output
     FROM (
-        SELECT p.id AS period_id, {_NAMED}, e.amount_nanoeur AS amount,
+        SELECT p.id AS period_id, {names}, e.amount_nanoeur AS amount,
             e.estimated_nanoeur AS estimated, 1 AS events,
             CASE WHEN e.kind = 'correction' THEN 0 ELSE 1 END AS requests,
             COALESCE(e.input_tokens, 0) AS input, COALESCE(e.output_tokens, 0) AS output
         FROM cost_event e JOIN hold_period hp ON hp.hold_id = e.hold_id
-        JOIN period p ON p.id = hp.period_id AND p.scope = 'org'
+        JOIN period p ON p.id = hp.period_id AND p.scope = 'org' {where}
         UNION ALL
-        SELECT period_id, {_NAMED}, -amount_nanoeur, -estimated_nanoeur, -events, -requests,
-            -input_tokens, -output_tokens FROM daily_cost
-    ) b GROUP BY period_id, {_NAMED}
+        SELECT period_id, {names}, -amount_nanoeur, -estimated_nanoeur, -events, -requests,
+            -input_tokens, -output_tokens FROM {table}
+    ) b GROUP BY period_id, {names}
     HAVING SUM(amount) <> 0 OR SUM(estimated) <> 0 OR SUM(events) <> 0 OR SUM(requests) <> 0
         OR SUM(input) <> 0 OR SUM(output) <> 0
 """  # noqa: S608  our own names
+
+
+def _days(table: str) -> str:
+    """Return the lines of days that are dated otherwise than their periods."""
+    return f"""
+        SELECT d.id, d.day, d.period_id, p.starts_on FROM {table} d
+        LEFT JOIN period p ON p.id = d.period_id
+        WHERE p.id IS NULL OR p.scope <> 'org' OR p.org_id <> d.org_id OR p.starts_on <> d.day
+    """  # noqa: S608  our own names
+
+
+DAILY_LINES: Final = _lines("daily_cost", _NAMED)
+SESSION_LINES: Final = _lines(
+    "session_cost", f"{_NAMED}, {', '.join(SESSION_NAMES)}", "WHERE e.session_id IS NOT NULL"
+)
 _MONTH_OF: Final = "CAST(SUBSTR(CAST(day AS TEXT), 1, 7) AS TEXT)"
 MONTHLY_LINES: Final = f"""
     SELECT org_id, month, {_NAMED}, SUM(amount_nanoeur) AS amount,
@@ -138,6 +159,13 @@ CHECKS: Final = (
         "requests, {input} input and {output} output tokens",
     ),
     Check(
+        name="session_cost",
+        select=SESSION_LINES,
+        sentence="period {period_id}: cost events minus lines of session {session_id} for {model} "
+        "must be zero; they are {amount} n€ ({estimated} estimated), {events} events, {requests} "
+        "requests, {input} input and {output} output tokens",
+    ),
+    Check(
         name="monthly_cost",
         select=MONTHLY_LINES,
         sentence="{month} of organization {org_id}: daily minus monthly lines for {model} must be "
@@ -146,13 +174,15 @@ CHECKS: Final = (
     ),
     Check(
         name="daily_cost_day",
-        select="""
-            SELECT d.id, d.day, d.period_id, p.starts_on FROM daily_cost d
-            LEFT JOIN period p ON p.id = d.period_id
-            WHERE p.id IS NULL OR p.scope <> 'org' OR p.org_id <> d.org_id OR p.starts_on <> d.day
-        """,
+        select=_days("daily_cost"),
         sentence="daily line {id} is dated {day}, but its period {period_id} starts on {starts_on} "
         "or is not a day of the organization",
+    ),
+    Check(
+        name="session_cost_day",
+        select=_days("session_cost"),
+        sentence="session line {id} is dated {day}, but its period {period_id} starts on "
+        "{starts_on} or is not a day of the organization",
     ),
     Check(
         name="period_balance",
@@ -194,7 +224,8 @@ CHECKS: Final = (
         name="hold_charge",
         select="""
             SELECT id, state, amount_nanoeur, charged_nanoeur FROM hold
-            WHERE (state = 'unknown' AND charged_nanoeur > amount_nanoeur)
+            WHERE (state = 'unknown' AND charged_nanoeur > amount_nanoeur AND NOT EXISTS (
+                SELECT 1 FROM cost_event WHERE hold_id = hold.id AND kind = 'estimate'))
                OR (state = 'held') <> (resolved_at IS NULL)
         """,
         sentence="hold {id} is {state} with {charged_nanoeur} of {amount_nanoeur} n€ charged, "
@@ -232,6 +263,30 @@ CHECKS: Final = (
         sentence="hold {hold_id} counts in {periods} periods of {scope}",
     ),
     Check(
+        name="rate_bucket",
+        select="""
+            SELECT b.id, b.scope, b.in_flight, COALESCE(s.held, 0) AS held FROM rate_bucket b
+            LEFT JOIN (
+                SELECT hb.bucket_id, COUNT(*) AS held FROM hold h
+                JOIN hold_bucket hb ON hb.hold_id = h.id WHERE h.state = 'held'
+                GROUP BY hb.bucket_id
+            ) s ON s.bucket_id = b.id
+            WHERE b.in_flight <> COALESCE(s.held, 0)
+        """,
+        sentence="rate bucket {id} ({scope}) has {in_flight} calls in flight; {held} holds are "
+        "held of it",
+    ),
+    Check(
+        name="hold_bucket",
+        select="""
+            SELECT hb.hold_id, hb.bucket_id FROM hold_bucket hb
+            LEFT JOIN hold h ON h.id = hb.hold_id LEFT JOIN rate_bucket b ON b.id = hb.bucket_id
+            WHERE h.id IS NULL OR b.org_id <> h.org_id OR (b.id IS NULL AND h.state = 'held')
+        """,
+        sentence="hold {hold_id} takes from rate bucket {bucket_id}, but one of them does not "
+        "exist or belongs to another organization",
+    ),
+    Check(
         name="event_without_hold",
         select="""
             SELECT e.id, e.amount_nanoeur, e.hold_id FROM cost_event e
@@ -253,7 +308,7 @@ OVERRUN: Final = Check(
     sentence="period {id} ({scope} from {starts_at}) exceeds its limit of {limit_nanoeur} n€, "
     "because providers billed {overrun_nanoeur} n€ above their holds",
 )
-COUNTED: Final = ("period", "hold", "hold_period", "cost_event", "daily_cost")
+COUNTED: Final = ("period", "hold", "hold_period", "cost_event", "daily_cost", "session_cost")
 
 
 def verify() -> Report:

@@ -22,6 +22,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from costs.core.admission import Admitted, ReserveRequest, ReserveResult, Settled, Settlement
+from costs.core.growth import Grown, HoldGrowth
 from costs.ledger.aside import Aside
 from costs.ledger.connection import BACKOFF_MIN_S, LedgerConnection
 from costs.ledger.ledger import Ledger
@@ -67,7 +68,7 @@ class OrganizationLocked(LedgerUnavailable):
 
 @dataclass(slots=True, eq=False)
 class Writer:
-    """Reserve and settle for one process. Starts at its first use at the latest; `stop` ends it.
+    """Reserve, grow and settle for one process. Starts at its first use; `stop` ends it.
 
     `open_store` opens a connection; it is called again after every failure.
     """
@@ -124,6 +125,14 @@ class Writer:
         settled: Settled = await self._submit(None, settlement, settlement.org_id)
         return settled
 
+    async def grow(self, growth: HoldGrowth) -> Grown:
+        """Queue one growth and wait for its commit. Raises LedgerUnavailable.
+
+        If the caller leaves, it may have grown nevertheless: its settlement frees all of the hold.
+        """
+        grown: Grown = await self._submit(None, None, growth.org_id, growth)
+        return grown
+
     def start(self) -> None:
         """Start the thread, whose housekeeping settles what a dead process left."""
         with self._start_lock:
@@ -145,12 +154,16 @@ class Writer:
         return not thread.is_alive()
 
     def _submit(
-        self, request: ReserveRequest | None, settlement: Settlement | None, org_id: UUID
+        self,
+        request: ReserveRequest | None,
+        settlement: Settlement | None,
+        org_id: UUID,
+        growth: HoldGrowth | None = None,
     ) -> Future[Any]:
-        if request is not None and self._queue.qsize() > QUEUE_MAX:
+        if settlement is None and self._queue.qsize() > QUEUE_MAX:
             raise LedgerUnavailable("too many requests are waiting for the ledger")
         loop = asyncio.get_running_loop()
-        item = Item(request, settlement, org_id, loop, loop.create_future())
+        item = Item(request, settlement, org_id, loop, loop.create_future(), growth=growth)
         self._queue.put(item)
         if self._thread is None:
             self.start()
@@ -260,14 +273,16 @@ class Writer:
     def _commit(self, batch: Sequence[Item], *, lock_wait_s: float) -> None:
         requests = [(item, item.request) for item in batch if item.request is not None]
         settlements = [(item, item.settlement) for item in batch if item.settlement is not None]
+        growths = [(item, item.growth) for item in batch if item.growth is not None]
         give_up_at = time.monotonic() + RETRY_WITHIN_S
         for attempt in range(1, TRIES + 1):
             try:
                 store = self._connection.opened()
-                answers, settled = self.ledger.commit(
+                answers, settled, grown = self.ledger.commit(
                     store,
                     requests=[request for _, request in requests],
                     settlements=[settlement for _, settlement in settlements],
+                    growths=[growth for _, growth in growths],
                     again=any(item.may_be_there for item, _ in requests),
                     lock_wait_s=lock_wait_s,
                 )
@@ -289,7 +304,8 @@ class Writer:
                 break
         self._connection.end_backoff()
         self._committed_at = time.monotonic()
-        self._answer([item for item, _ in (*requests, *settlements)], [*answers, *settled])
+        items = [item for item, _ in (*requests, *settlements, *growths)]
+        self._answer(items, [*answers, *settled, *grown])
 
     # --- answers ------------------------------------------------------------------------------
 
@@ -319,10 +335,10 @@ class Writer:
     # --- database unavailable -----------------------------------------------------------------
 
     def _give_up(self, batch: Sequence[Item]) -> None:
-        """Fail the reservations, keep the settlements for the next try."""
+        """Fail the reservations and growths, keep the settlements for the next try."""
         self._late += [item for item in batch if item.settlement is not None]
         self._refuse(
-            [item for item in batch if item.request is not None],
+            [item for item in batch if item.settlement is None],
             LedgerUnavailable("the ledger's database is unavailable; nothing was sent"),
         )
 

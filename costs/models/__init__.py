@@ -12,6 +12,8 @@ from costs.models.ledger import (
     MonthlyCost,
     Period,
     RateCard,
+    SessionCost,
+    SessionRow,
 )
 from costs.models.prices import (
     FACTOR_MAX,
@@ -25,6 +27,7 @@ from costs.models.prices import (
     PriceList,
     Rate,
 )
+from costs.models.rate_limits import HoldBucket, RateBucket
 
 __all__ = [
     "FACTOR_MAX",
@@ -39,6 +42,7 @@ __all__ = [
     "DailyCost",
     "ExchangeRate",
     "Hold",
+    "HoldBucket",
     "HoldPeriod",
     "Instance",
     "LedgerRow",
@@ -47,5 +51,8 @@ __all__ = [
     "PriceFactor",
     "PriceList",
     "Rate",
+    "RateBucket",
     "RateCard",
+    "SessionCost",
+    "SessionRow",
 ]

@@ -82,7 +82,11 @@ class Period(models.Model):
                 name="period_not_negative",
             ),
         ]
-        indexes: ClassVar = [models.Index(fields=("org", "ends_at"), name="period_org_current")]
+        indexes: ClassVar = [
+            models.Index(fields=("org", "ends_at"), name="period_org_current"),
+            # RESERVE finds those of its own scopes: of sessions, thousands may be in force.
+            models.Index(fields=("org", "scope", "ends_at"), name="period_in_force"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.scope} {self.starts_at:%Y-%m-%d}"
@@ -191,7 +195,20 @@ class HoldPeriod(models.Model):
         return f"{self.hold_id} in {self.period_id}"
 
 
-class CostEvent(AttributedRow):
+class SessionRow(AttributedRow):
+    """A row that also has the session of an agent that it belongs to, and the subagent in it.
+
+    Clients name both; NULL without one. Ids are compared as they are.
+    """
+
+    session_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
+    agent_id = models.CharField(max_length=128, null=True)  # noqa: DJ001
+
+    class Meta:
+        abstract = True
+
+
+class CostEvent(SessionRow):
     """One charge. Never changed: a correction is another row, and may be negative.
 
     `occurred_at` is the moment of admission, so that the events of a local day add up to its
@@ -231,8 +248,8 @@ class CostEvent(AttributedRow):
         return f"{self.amount_nanoeur} n€ for {self.model}"
 
 
-class CostLine(AttributedRow):
-    """The sum of cost events with the same attributes."""
+class CostSums(models.Model):
+    """The sums of cost events with the same attributes."""
 
     source = models.CharField(max_length=16)
     amount_nanoeur = models.BigIntegerField()
@@ -241,6 +258,13 @@ class CostLine(AttributedRow):
     requests = models.BigIntegerField()
     input_tokens = models.BigIntegerField()
     output_tokens = models.BigIntegerField()
+
+    class Meta:
+        abstract = True
+
+
+class CostLine(AttributedRow, CostSums):
+    """The sum of cost events with the same attributes, but for sessions: they are too many."""
 
     class Meta:
         abstract = True
@@ -286,3 +310,28 @@ class MonthlyCost(CostLine):
 
     def __str__(self) -> str:
         return f"{self.month} {self.model} {self.amount_nanoeur} n€"
+
+
+class SessionCost(SessionRow, CostSums):
+    """The sum of the cost events of a session's agent in one local day with the same attributes.
+
+    Written by SETTLE in the same transaction, for calls with a session only: they are also in the
+    daily lines, so that what had no session is the difference. `day` is that of the daily line.
+    `cache_read_tokens` are among the input tokens.
+    """
+
+    cache_read_tokens = models.BigIntegerField()
+    period = models.ForeignKey(
+        Period, models.PROTECT, db_constraint=False, db_index=False, related_name="+"
+    )
+    day = models.DateField()
+
+    class Meta:
+        db_table = "session_cost"
+        indexes: ClassVar = [
+            models.Index(fields=("org", "day"), name="session_cost_org_day"),
+            models.Index(fields=("org", "session_id"), name="session_cost_org_session"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.session_id} {self.amount_nanoeur} n€"

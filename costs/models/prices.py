@@ -173,10 +173,14 @@ class ExchangeRate(models.Model):
 
 
 class PriceList(models.Model):
-    """One row whose `version` grows with every change of a price (by trigger)."""
+    """One row whose `version` grows with every change of a price, by trigger.
+
+    `providers_version` grows with every change of an installation's provider.
+    """
 
     id = models.SmallIntegerField(primary_key=True, default=1)
     version = models.BigIntegerField(default=1)
+    providers_version = models.BigIntegerField(default=0, db_default=0)
 
     class Meta:
         db_table = "price_list"

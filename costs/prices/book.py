@@ -111,6 +111,16 @@ class PriceBook:
             return None
         return None
 
+    def next_change(self, names: Sequence[str], provider: str, at: datetime) -> datetime | None:
+        """Return the first moment after `at` from which a model has other prices, or None."""
+        in_force = self.rates_for(names, provider, at)
+        series: list[Sequence[_Prices | _Factors]] = []
+        for name in names:
+            series += [self._history_of(provider, name), self._factors_of(provider, name)]
+        later = {entry.starts_at for entries in series for entry in entries if entry.starts_at > at}
+        changes = (at for at in sorted(later) if self.rates_for(names, provider, at) != in_force)
+        return next(changes, None)
+
     def has_exchange_rate(self, at: datetime) -> bool:
         """Whether an exchange rate is known at `at`."""
         return rate_at(self._exchange, at) is not None
@@ -165,6 +175,17 @@ class PriceBook:
 def price_list_version() -> int:
     """Return the version of the price list; it grows with every change."""
     return PriceList.objects.values_list("version", flat=True).first() or 0
+
+
+def priced_models(providers: Iterable[str]) -> list[tuple[str, str]]:
+    """Return (provider, model) of every price of these providers, also of one that has ended."""
+    rows = Rate.objects.filter(provider__in=[*providers]).order_by("provider", "model")
+    return [*rows.values_list("provider", "model").distinct()]
+
+
+def providers_version() -> int:
+    """Return the version of the installation's providers; it grows with every change."""
+    return PriceList.objects.values_list("providers_version", flat=True).first() or 0
 
 
 def lock_prices() -> None:

@@ -22,6 +22,7 @@ from costs.prices.book import has_price, lock_prices
 from costs.prices.checks import HAND_SOURCE, PriceRefused, check_factor, check_price
 from costs.prices.seed import SHORT_NAMES
 from costs.prices.series import UNDONE, Entry, RowT, SeriesKey, history_of, series_of
+from orgs.audit import history
 
 EVERY_MODEL: Final = "*"
 
@@ -77,14 +78,16 @@ def set_prices(
     changed = Changed[Rate]()
     for _, of_start in sorted(groups.items()):
         rows = sorted(of_start, key=attrgetter("above_input_tokens"))
-        history = history_of(rows[0])
-        reached = [entry for entry in history if entry.starts_at <= rows[0].starts_at]
+        kept = history_of(rows[0])
+        reached = [entry for entry in kept if entry.starts_at <= rows[0].starts_at]
         if skips_present and reached and reached[-1].is_by_hand and reached[-1].is_usable:
             rows = [row for row in rows if not _is_in(row, reached[-1])]
             changed.present += len(of_start) - len(rows)
         if rows:
-            _make_room(rows[0], history, changed, now=now)
-            changed.rows += _with_rest(rows, reached, keeps_rest=keeps_rest)
+            _make_room(rows[0], kept, changed, now=now)
+            added = _with_rest(rows, reached, keeps_rest=keeps_rest)
+            history.record("price_set", added[0], after=_recorded(added[0]))
+            changed.rows += added
     return changed
 
 
@@ -97,18 +100,24 @@ def set_factor(row: PriceFactor, *, now: datetime) -> Changed[PriceFactor]:
     changed = Changed[PriceFactor]()
     _make_room(row, history_of(row), changed, now=now)
     add_rows([row])
+    history.record("price_factor_set", row, after=_recorded(row))
     changed.rows.append(row)
     return changed
 
 
+def _recorded(row: Rate | PriceFactor) -> dict[str, Any]:
+    names = ("provider", "model", "starts_at", "source")
+    return history.values_of(row, names)
+
+
 def _make_room(
-    row: RowT, history: Iterable[Entry[RowT]], changed: Changed[RowT], *, now: datetime
+    row: RowT, kept: Iterable[Entry[RowT]], changed: Changed[RowT], *, now: datetime
 ) -> None:
     """Delete what the list announces for after a row set by hand.
 
     Raises PriceRefused if what begins later is in force already: the row would never be.
     """
-    later = [entry for entry in history if entry.starts_at > row.starts_at]
+    later = [entry for entry in kept if entry.starts_at > row.starts_at]
     begun = [entry.starts_at for entry in later if entry.starts_at <= now]
     if begun:
         raise PriceRefused(

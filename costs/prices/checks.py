@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Final
 
+from django.apps import apps
 from django.core.exceptions import ValidationError
 
 from costs.core.model_names import NAME, without_prefix
@@ -91,12 +93,18 @@ def _folded(name: str) -> str:
     return name.strip().casefold()
 
 
+def _other_providers() -> Collection[str]:
+    found: Collection[str] = apps.get_app_config("costs").other_providers()  # type: ignore[attr-defined]
+    return found
+
+
 def _check_common(row: Rate | PriceFactor) -> None:
     """Check what prices and factors have in common: provider, model, columns, start, source."""
-    if row.provider not in known_providers():
+    if row.provider not in known_providers() and row.provider not in _other_providers():
         known = ", ".join(sorted(known_providers()))
         raise PriceRefused(
-            f"Unknown provider {row.provider!r}; must be one of {known}", field="provider"
+            f"Unknown provider {row.provider!r}; must be one of {known}, or one that was added",
+            field="provider",
         )
     row.source = row.source.strip()
     if row.source.startswith((*SEEDED_SOURCES, UNDONE)):

@@ -1,21 +1,31 @@
-"""Prices of the installed genai-prices data, as bands.
+"""Prices of genai-prices data, the installed package's or a file's, as bands.
 
 Nothing here touches the network or the database.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from decimal import Decimal
+from hashlib import blake2b
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final
 
 import genai_prices.types as vendor_prices
+import pydantic
 from genai_prices.data import providers as vendor_lists
 
 from costs.core.rates import Band
 from costs.core.usage import STANDARD_TIER
+from costs.prices.series import GENAI_PRICES
+from orgs.core.errors import Invalid
+
+# The published file has 1 MB.
+FILE_MAX_BYTES: Final = 10_000_000
 
 # The start of a price without a known date: before any of the vendors had an API.
 SINCE_EVER: Final = datetime(2020, 1, 1, tzinfo=UTC)
@@ -49,14 +59,60 @@ class ListedPrice:
     bands: tuple[Band, ...]
 
 
-def page_of(provider: str) -> str:
-    """Return the vendor's page that the prices of a provider are from."""
-    return (_listed(provider).pricing_urls or ("",))[0]
+@dataclass(frozen=True, slots=True)
+class GenaiData:
+    """Lists of prices by provider, and what names them: a version, or a file's digest."""
+
+    named: str
+    lists: Sequence[vendor_prices.Provider]
+
+    def page_of(self, provider: str) -> str:
+        """Return the vendor's page that the prices of a provider are from."""
+        return (self.list_of(provider).pricing_urls or ("",))[0]
+
+    def list_of(self, provider: str) -> vendor_prices.Provider:
+        """Return the list of a provider. Raises Invalid."""
+        found = next((candidate for candidate in self.lists if candidate.id == provider), None)
+        if found is None:
+            raise Invalid(f"genai-prices {self.named} has no provider {provider!r}")
+        return found
 
 
-def listed_prices(provider: str, choice: Mapping[str, Any]) -> Iterator[ListedPrice]:
+def packaged_data() -> GenaiData:
+    """Return the data of the installed package."""
+    return GenaiData(version(GENAI_PRICES), vendor_lists)
+
+
+def data_in_file(path: Path) -> GenaiData:
+    """Return a newer version of the package's data: its `prices/new_data/v2/data.json`.
+
+    Raises Invalid.
+    """
+    try:
+        if path.stat().st_size > FILE_MAX_BYTES:
+            raise Invalid(f"{path} must be at most {FILE_MAX_BYTES} bytes")
+        content = path.read_bytes()
+        raw = json.loads(content, parse_float=Decimal)
+        if not isinstance(raw, list):
+            raise Invalid(f"{path} must be a list of providers, as genai-prices publishes it")
+        # What the package's own update does with what it has downloaded; nothing public takes it.
+        lists = vendor_prices._providers_from_raw(raw)
+    except OSError as exc:
+        raise Invalid(f"{path} cannot be read: {exc.strerror}") from exc
+    except pydantic.ValidationError as exc:
+        first = exc.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise Invalid(f"{path}: {where}: {first['msg']}") from exc
+    except (ValueError, TypeError, KeyError, RecursionError, ArithmeticError) as exc:
+        raise Invalid(f"{path} must be JSON as genai-prices publishes it: {exc}") from exc
+    return GenaiData(f"file {blake2b(content, digest_size=4).hexdigest()}", lists)
+
+
+def listed_prices(
+    provider: str, choice: Mapping[str, Any], data: GenaiData
+) -> Iterator[ListedPrice]:
     """Yield the prices of a provider under each name, as `choice` in our own file says."""
-    listed = _listed(provider)
+    listed = data.list_of(provider)
     without = tuple(choice.get("without", ()))
     fields = {**_FIELD_OF_UNIT, _CACHE_WRITE: f"cache_write_{choice['cache_write']}_usd_per_mtok"}
     named = {name: listed.find_model(name) for name in choice["names"]}
@@ -68,8 +124,17 @@ def listed_prices(provider: str, choice: Mapping[str, Any]) -> Iterator[ListedPr
                 yield from (replace(price, model=name) for price in series)
 
 
-def _listed(provider: str) -> vendor_prices.Provider:
-    return next(candidate for candidate in vendor_lists if candidate.id == provider)
+def known_bands(provider: str, model: str, *, cache_write: str, at: datetime) -> tuple[Band, ...]:
+    """Return the standard bands of one model of any provider in the list at a moment.
+
+    None if they are not known. `cache_write` is the lifetime that a cache write without one has.
+    """
+    listed = next((each for each in vendor_lists if each.id == provider), None)
+    found = listed.find_model(model) if listed else None
+    if found is None:
+        return ()
+    fields = {**_FIELD_OF_UNIT, _CACHE_WRITE: f"cache_write_{cache_write}_usd_per_mtok"}
+    return _bands(found.get_prices(at, None), STANDARD_TIER, fields)
 
 
 def _names(model: vendor_prices.ModelInfo, listed: vendor_prices.Provider) -> Iterator[str]:

@@ -11,21 +11,23 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from costs.core.model_names import covers
+from costs.core.model_names import NAME, covers
 from costs.core.rates import PRICE_COLUMNS, Band
 from costs.core.usage import STANDARD_TIER
-from costs.models import SOURCE_MAX_CHARS
-from costs.prices.genai import listed_prices, page_of
-from costs.prices.series import GENAI_PRICES, SEEDED_SOURCES
+from costs.models import SOURCE_MAX_CHARS, USD_MAX
+from costs.prices.genai import GenaiData, listed_prices, packaged_data
+from costs.prices.series import SEEDED_SOURCES
+from orgs.core.errors import Invalid
 
 _OWN_FILE: Final = Path(__file__).with_name("data") / "prices.toml"
 
 # Short names of the prices, as our file and the command's options have them.
 SHORT_NAMES: Final = {column.partition("_usd_per_")[0]: column for column in PRICE_COLUMNS}
+NAME_MAX_CHARS: Final = 200
+TIER_MAX_CHARS: Final = 16
 _Tier = tuple[str, str, str]
 
 
@@ -56,12 +58,34 @@ class SeedFactor:
     source: str
 
 
-def seed_prices() -> list[SeedPrice]:
-    """Return every price known offline, each tier's history in order; our own file wins."""
-    own = _own_file()
+def seed_prices(data: GenaiData | None = None) -> list[SeedPrice]:
+    """Return every price known offline, each tier's history in order; our own file wins.
+
+    `data` is instead of the installed package's. Raises Invalid if it lacks a model that our own
+    file builds on, or has a price that the list cannot have.
+    """
+    found, own = data or packaged_data(), _own_file()
+    try:
+        prices = _all_prices(found, own)
+    except KeyError as exc:
+        raise Invalid(f"genai-prices {found.named} has no price of {exc.args[0]}") from exc
+    for price in prices:
+        _check(price)
+    return prices
+
+
+def _check(price: SeedPrice) -> None:
+    is_named = NAME.fullmatch(price.model) and len(price.model) <= NAME_MAX_CHARS
+    amounts = [getattr(band, column) for band in price.bands for column in PRICE_COLUMNS]
+    is_usable = all(usd is None or 0 <= usd <= USD_MAX for usd in amounts)
+    if not (is_named and is_usable and len(price.service_tier) <= TIER_MAX_CHARS):
+        raise Invalid(f"A price of {price.provider} {price.model!r} cannot be used")
+
+
+def _all_prices(data: GenaiData, own: Mapping[str, Any]) -> list[SeedPrice]:
     tiers: dict[_Tier, list[SeedPrice]] = {}
     for provider, choice in own["genai_prices"].items():
-        for price in _prices_of_provider(provider, choice):
+        for price in _prices_of_provider(provider, choice, data):
             tiers.setdefault(_tier_of(price), []).append(price)
     ours: dict[_Tier, list[SeedPrice]] = {}
     for entry in own["price"]:
@@ -70,11 +94,12 @@ def seed_prices() -> list[SeedPrice]:
     tiers |= ours
     for entry in own["more"]:
         tiers = {key: [_with_more(price, entry) for price in tiers[key]] for key in tiers}
-    for entry in own["tier"]:
-        made = _tier_by_factor(entry, tiers)
-        tiers[_tier_of(made[0])] = made
     for entry in own["alike"]:
         tiers |= _alike(entry, tiers)
+    for entry in own["tier"]:
+        made = _tier_by_factor(entry, tiers)
+        before = (p for p in tiers.get(_tier_of(made[0]), ()) if p.starts_at < made[0].starts_at)
+        tiers[_tier_of(made[0])] = [*before, *made]
     return [price for prices in tiers.values() for price in prices]
 
 
@@ -85,7 +110,7 @@ def seed_factors() -> list[SeedFactor]:
 
 @cache
 def known_providers() -> frozenset[str]:
-    """Return the providers that a price can be for."""
+    """Return the vendors that prices are known of."""
     own = _own_file()
     return frozenset((*own["genai_prices"], *(entry["provider"] for entry in own["alike"])))
 
@@ -98,9 +123,11 @@ def _tier_of(price: SeedPrice) -> _Tier:
     return price.provider, price.model, price.service_tier
 
 
-def _prices_of_provider(provider: str, choice: Mapping[str, Any]) -> Iterator[SeedPrice]:
-    source = f"{SEEDED_SOURCES[0]}{version(GENAI_PRICES)}: {page_of(provider)}"
-    for listed in listed_prices(provider, choice):
+def _prices_of_provider(
+    provider: str, choice: Mapping[str, Any], data: GenaiData
+) -> Iterator[SeedPrice]:
+    source = f"{SEEDED_SOURCES[0]}{data.named}: {data.page_of(provider)}"[:SOURCE_MAX_CHARS]
+    for listed in listed_prices(provider, choice, data):
         yield SeedPrice(
             provider=provider,
             model=listed.model,

@@ -15,6 +15,7 @@ from costs.prices.book import lock_prices
 from costs.prices.by_hand import EVERY_MODEL, add_rows, copied
 from costs.prices.checks import PriceRefused, folded_model, folded_provider
 from costs.prices.series import Entry, RowT, histories, standing, undone_source
+from orgs.audit import history
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +95,9 @@ def undo(
     undone = Undone(
         provider=provider, model=model, prices=prices, factors=others, starts=sorted(starts)
     )
+    rows = [price.entry.rows[0] for price in undone.prices]
+    for row in (*rows, *(factor.entry.rows[0] for factor in undone.factors)):
+        history.record("price_undone", row, before={"provider": provider, "model": model})
     for price in undone.prices:
         _take_price_back(price, now=now)
     for factor in undone.factors:

@@ -10,10 +10,10 @@ from uuid import UUID
 
 from django import forms
 
-from gateway.alerts.delivery.addresses import URL_MAX_CHARS
 from gateway.alerts.operations import ChannelTerms
 from gateway.alerts.reports import ACKNOWLEDGED, OPEN, AlertQuery
 from gateway.models import Alert
+from gateway.upstream.reach import URL_MAX_CHARS
 
 EMAIL, WEBHOOK = "email", "webhook"
 FILTERS: Final = ("state", "kind", "alertId")

@@ -14,10 +14,10 @@ from django.db import transaction
 from django.utils.timezone import now
 
 from gateway.alerts.delivery import confirmation
-from gateway.alerts.delivery.addresses import fault_of_url
 from gateway.alerts.delivery.confirmation import Asked
 from gateway.alerts.delivery.deliver import CLAIM, DeliveryResult, deliver_test, reach
 from gateway.models import Alert, AlertChannel, AlertDelivery
+from gateway.upstream.reach import fault_of_url
 from orgs.audit import history
 from orgs.core.errors import Conflict, Invalid, Missing
 from orgs.core.values import EMAIL_MAX_CHARS, fault_of_text

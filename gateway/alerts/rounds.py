@@ -15,7 +15,7 @@ from gateway.alerts import lease
 from gateway.alerts.delivery.deliver import DeliveryResult
 from gateway.alerts.delivery.sender import Sender
 from gateway.alerts.evaluate import EvaluationCache, evaluate
-from gateway.models import Alert
+from gateway.models import Alert, Lease
 from orgs.fields import new_id
 
 JOB: Final = "alerts"
@@ -33,6 +33,15 @@ class Round:
     is_ours: bool
     raised: list[Alert] = field(default_factory=list)
     sent: list[DeliveryResult] = field(default_factory=list)
+
+
+def last_began_at() -> datetime | None:
+    """Return when a round of any process began or went on last, None before the first.
+
+    A process that stopped gave its lease back: then up to LEASE_LASTS earlier than it was.
+    """
+    ends_at = Lease.objects.filter(name=JOB).values_list("expires_at", flat=True).first()
+    return None if ends_at is None else ends_at - LEASE_LASTS
 
 
 @dataclass(slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from gateway.aliases import reports
 from gateway.aliases.forms import add_fault, models_field, retries_field
 from gateway.aliases.operations import RECORDED
 from gateway.models import ModelAlias
+from gateway.providers.known import known_models
 from orgs.audit.admin import RecordedAdmin
 
 
@@ -29,7 +30,7 @@ class AliasAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscrip
         org = self.cleaned_data.get("org")
         if org is not None:
             others = reports.alias_names(organization_id=org.pk, but=self.instance.pk)
-            add_fault(self, other_aliases=others)
+            add_fault(self, known=known_models(org.pk), other_aliases=others)
         return self.cleaned_data
 
 

@@ -12,7 +12,7 @@ from gateway.aliases import operations, reports
 from gateway.aliases.forms import AliasForm, alias_values
 from gateway.core.attempts import RETRIES_MAX
 from gateway.models import ModelAlias
-from gateway.providers.catalog import names_of_no_model
+from gateway.providers.known import known_models
 from orgs.console.commands import (
     ActionCommand,
     add_named,
@@ -54,7 +54,7 @@ class Command(ActionCommand):
     def create(self, options: dict[str, Any]) -> None:
         org = organization(options["slug"])
         terms = given(options, ("name", "models", "retries"))
-        form = _checked(terms, others=reports.alias_names(organization_id=org.pk))
+        form = _checked(org, terms, others=reports.alias_names(organization_id=org.pk))
         alias = operations.create_alias(organization_id=org.pk, terms=form.terms())
         self._warn(form)
         self.stdout.write(f'Created alias "{alias.name}" of {org.slug}; it is enabled.')
@@ -74,7 +74,7 @@ class Command(ActionCommand):
             locked(org.pk)
             alias = _the_alias(org, options["name"])
             others = reports.alias_names(organization_id=org.pk, but=alias.pk)
-            form = _checked(alias_values(alias) | changes, others=others)
+            form = _checked(org, alias_values(alias) | changes, others=others)
             operations.update_alias(
                 organization_id=org.pk,
                 alias_id=alias.pk,
@@ -91,12 +91,12 @@ class Command(ActionCommand):
         self.stdout.write(f'Deleted alias "{alias.name}" of {org.slug}.')
 
     def _warn(self, form: AliasForm) -> None:
-        if doubtful := names_of_no_model(form.terms().models):
+        if doubtful := form.known.unknown(form.terms().models):
             self.stderr.write(f"Warning: unknown model: {', '.join(doubtful)}")
 
 
-def _checked(values: dict[str, Any], *, others: Collection[str]) -> AliasForm:
-    return checked(AliasForm(as_typed(values), other_aliases=others))
+def _checked(org: Organization, values: dict[str, Any], *, others: Collection[str]) -> AliasForm:
+    return checked(AliasForm(as_typed(values), known=known_models(org.pk), other_aliases=others))
 
 
 def _the_alias(org: Organization, name: str) -> ModelAlias:

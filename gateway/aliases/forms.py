@@ -6,22 +6,21 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from django import forms
-from django.conf import settings
 
+from gateway.aliases.faults import ALIAS_NAME_MAX_CHARS, fault_in
 from gateway.aliases.operations import AliasTerms
 from gateway.console.fields import ModelNamesField
-from gateway.core.aliases import ALIAS_NAME_MAX_CHARS, fault_in
 from gateway.core.attempts import MODELS_MAX, RETRIES_MAX
 from gateway.models import ModelAlias
-from gateway.providers.catalog import load_catalog
+from gateway.providers.known import KnownModels
 
 
 def models_field() -> ModelNamesField:
     """Return the field for an alias's models."""
     return ModelNamesField(
         label="Models, in order",
-        help_text=f"One per line, up to {MODELS_MAX}. The next is tried when one fails or "
-        "cannot be reached.",
+        help_text=f"One per line, up to {MODELS_MAX}, also as provider/model. The next is tried "
+        "when one fails or cannot be reached.",
     )
 
 
@@ -38,7 +37,10 @@ def retries_field() -> forms.IntegerField:
 
 
 class AliasForm(forms.Form):
-    """An alias's name, models and retries. `other_aliases` are the organization's other names."""
+    """An alias's name, models and retries: of the models that are `known` to the organization.
+
+    `other_aliases` are its other names.
+    """
 
     name = forms.CharField(
         label="Alias name",
@@ -52,14 +54,16 @@ class AliasForm(forms.Form):
         self,
         data: Mapping[str, Any] | None = None,
         *,
+        known: KnownModels,
         other_aliases: Collection[str],
         initial: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data, initial=initial, label_suffix="")
+        self.known = known
         self._other_aliases = other_aliases
 
     def clean(self) -> dict[str, Any]:
-        add_fault(self, other_aliases=self._other_aliases)
+        add_fault(self, known=self.known, other_aliases=self._other_aliases)
         return self.cleaned_data
 
     def terms(self) -> AliasTerms:
@@ -68,8 +72,8 @@ class AliasForm(forms.Form):
         return AliasTerms(name=values["name"], models=values["models"], retries=values["retries"])
 
 
-def add_fault(form: forms.BaseForm, *, other_aliases: Collection[str]) -> None:
-    """Put what `gateway.core.aliases` has against the alias at its field."""
+def add_fault(form: forms.BaseForm, *, known: KnownModels, other_aliases: Collection[str]) -> None:
+    """Put what `gateway.aliases.faults` has against the alias at its field."""
     values = form.cleaned_data
     if not {"name", "models", "retries"} <= set(values):
         return
@@ -77,7 +81,7 @@ def add_fault(form: forms.BaseForm, *, other_aliases: Collection[str]) -> None:
         name=values["name"],
         models=values["models"],
         retries=values["retries"],
-        catalog=load_catalog(sandbox=settings.SANDBOX),
+        find=known.find,
         other_aliases=other_aliases,
     )
     if fault is not None:

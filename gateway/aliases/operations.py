@@ -24,7 +24,7 @@ _ONE_NAME: Final = ("model_alias_name_once", "An alias with this name already ex
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AliasTerms:
-    """What an alias says, checked by `gateway.core.aliases`."""
+    """What an alias says, checked by `gateway.aliases.faults`."""
 
     name: str
     models: list[str]

@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from gateway.aliases import operations, reports
 from gateway.aliases.forms import AliasForm, alias_sentence, alias_values
 from gateway.models import ModelAlias
-from gateway.providers.catalog import names_of_no_model
+from gateway.providers.known import known_models
 from orgs.auth.access import admin, get_or_404, viewer
 from orgs.console.confirm import HtmxRequest, question
 from orgs.console.exports import exported
@@ -56,8 +56,9 @@ def export_aliases(request: HttpRequest, format: str) -> StreamingHttpResponse:
 def create_alias(request: HttpRequest) -> HttpResponse:
     """Make an alias; it can be used from the next request."""
     access = admin(request)
+    known = known_models(access.organization.pk)
     others = reports.alias_names(organization_id=access.organization.pk)
-    form = AliasForm(request.POST or None, other_aliases=others)
+    form = AliasForm(request.POST or None, known=known, other_aliases=others)
     if request.method == "POST" and form.is_valid():
         with refusal_in(form):
             alias = operations.create_alias(
@@ -73,7 +74,12 @@ def edit_alias(request: HttpRequest, alias_id: str) -> HttpResponse:
     access = admin(request)
     alias = get_or_404(access, ModelAlias.objects.all(), alias_id)
     others = reports.alias_names(organization_id=access.organization.pk, but=alias.pk)
-    form = AliasForm(request.POST or None, other_aliases=others, initial=alias_values(alias))
+    form = AliasForm(
+        request.POST or None,
+        known=known_models(alias.org_id),
+        other_aliases=others,
+        initial=alias_values(alias),
+    )
     if request.method == "POST" and form.is_valid():
         terms = form.terms()
         with refusal_in(form):
@@ -120,6 +126,6 @@ def _exported(alias: ModelAlias) -> dict[str, Any]:
 def _saved(request: HttpRequest, form: AliasForm, sentence: str) -> HttpResponse:
     """Report success, and warn of unknown models: they may be typing errors."""
     messages.success(request, sentence)
-    if doubtful := names_of_no_model(form.terms().models):
+    if doubtful := form.known.unknown(form.terms().models):
         messages.warning(request, f"Unknown model: {', '.join(doubtful)}.")
     return redirect("aliases")

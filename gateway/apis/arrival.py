@@ -30,6 +30,7 @@ ELSEWHERE: Final = frozenset(
 # measured here too): https://platform.claude.com/docs/en/agents-and-tools/tool-use/overview
 TOOLS_FRAME_TOKENS: Final = 1024
 TOOL_FRAME_TOKENS: Final = 64
+_STANDARD_TIERS: Final = (None, "auto", "default", "standard_only", "on_demand")
 
 
 @frozen
@@ -38,7 +39,8 @@ class Arrival:
 
     `raw` is the body if an Idempotency-Key came with it, for comparing repeats, else empty.
     `headers` are by lower-case name; `dimensions` are merged with those that the key fixes.
-    `named` is a model named in the path, `streams` whether the path requests a stream.
+    `named` is a model named in the path, `streams` whether the path requests a stream, `ids` are
+    those in the path. `path` includes the query.
     """
 
     raw: bytes
@@ -49,6 +51,8 @@ class Arrival:
     named: str | None = None
     streams: bool | None = None
     path: str = ""
+    method: str = "POST"
+    ids: tuple[str, ...] = ()
 
     def call(self, body: RequestBody, usage_bound: UsageBound) -> Call:
         """Return the Call of this arrival. Raises Refused."""
@@ -68,7 +72,8 @@ class Arrival:
     def identity(self) -> bytes:
         """Return the unchanged request with its dimensions, for comparing idempotent repeats."""
         dimensions = orjson.dumps(self.dimensions.as_dict())
-        return b"\0".join((self.path.encode(), dimensions, self.raw))
+        method = b"" if self.method == "POST" else self.method.encode()
+        return b"\0".join((method + self.path.encode(), dimensions, self.raw))
 
     def is_streamed(self) -> bool:
         """Whether a stream is requested. Raises Refused."""
@@ -172,12 +177,13 @@ def _has_half_a_pair(text: str) -> bool:
 
 
 def tier_in(fields: Mapping[str, Any]) -> str:
-    """Return the service tier that decides the price; auto and default are standard.
+    """Return the service tier that decides the price; auto, default and Groq's on_demand are
+    standard.
 
     One without a price is sent as it was asked for, and is refused where a limit applies.
     """
     tier = word_in(fields, "service_tier")
-    return STANDARD_TIER if tier in (None, "auto", "default", "standard_only") else tier
+    return STANDARD_TIER if tier in _STANDARD_TIERS else tier
 
 
 def word_in(fields: Mapping[str, Any], name: str) -> str | None:

@@ -7,9 +7,8 @@ from uuid import UUID
 
 from gateway.apis.arrival import Arrival
 from gateway.apis.refusals import Wordings
-from gateway.core.calls import Call, Delta
+from gateway.core.calls import Call, CallResult, Delta
 from gateway.core.errors import GatewayError
-from gateway.core.results import CallResult
 
 
 class Speaker(Protocol):

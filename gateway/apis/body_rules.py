@@ -17,12 +17,17 @@ STORED: Final = (
     "send its content"
 )
 _TTL: Final = "ttl"
-# The vendors' cache lifetimes and their buckets; the default one is in every bound.
-ANTHROPIC_TTLS: Final = MappingProxyType({"5m": None, "1h": "cache_write_1h"})
+# What ends a part of the prompt that Anthropic writes to its cache; without one it writes nothing:
+# https://platform.claude.com/docs/en/build-with-claude/prompt-caching
+_MARK: Final = "cache_control"
+_MARKED: Final = "cache_write_5m"  # the default lifetime
+# The vendors' cache lifetimes and their buckets; OpenAI's default one is in every bound.
+ANTHROPIC_TTLS: Final = MappingProxyType({"5m": _MARKED, "1h": "cache_write_1h"})
 OPENAI_TTLS: Final = MappingProxyType({"30m": None, "12h": "cache_write_12h"})
 # The last word of a name, in any spelling. Few names end so, and the regular expression takes long.
 _ENDS: Final = (
     _TTL,
+    _MARK,
     *("id", "ids", "Id", "Ids", "ID", "IDs", "IDS"),
     *("uri", "uris", "Uri", "Uris", "URI", "URIs", "URIS"),
 )
@@ -64,13 +69,15 @@ class BodyRules:
                 node[last] = leaf
 
     def buckets_of(self, body: Mapping[str, Any]) -> frozenset[str]:
-        """Return the buckets that the cache lifetimes of a body can fill.
+        """Return the buckets that the cache marks and lifetimes of a body can fill.
 
         Raises Refused for an id that may not pass, and for an unknown lifetime.
         """
         buckets: set[str | None] = set()
         for holder, name, rule in self._found(body):
-            if name != _TTL:
+            if name == _MARK:
+                buckets.add(_MARKED)
+            elif name != _TTL:
                 if rule is not _MAY_PASS:
                     raise invalid(STORED.format(_path(body, holder, name)))
             elif isinstance(ttl := holder[name], str) and ttl in self._cache_ttls:
@@ -85,7 +92,7 @@ class BodyRules:
         return f"{path} must be one of {', '.join(self._cache_ttls)}"
 
     def _found(self, body: Mapping[str, Any]) -> Iterator[tuple[Mapping[str, Any], str, _Node]]:
-        """Yield each id and cache lifetime, at any depth: its object, its name, its rule."""
+        """Yield each id, cache mark and lifetime, at any depth: its object, its name, its rule."""
         containers: list[tuple[Any, _Node]] = [(body, self._top)]
         for container, node in containers:  # which grows meanwhile
             if isinstance(container, list):
@@ -93,7 +100,9 @@ class BodyRules:
                 continue
             for name, value in container.items():
                 is_nested = type(value) in _CONTAINERS
-                is_telling = name.endswith(_ENDS) and (name == _TTL or _ID.search(name) is not None)
+                is_telling = name.endswith(_ENDS) and (
+                    name in (_TTL, _MARK) or _ID.search(name) is not None
+                )
                 if is_nested or is_telling:
                     rule = node.get(_unspelled(name), _UNLISTED) if node else _UNLISTED
                     if is_telling and value not in _NOTHING:

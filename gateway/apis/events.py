@@ -1,7 +1,7 @@
 """Read usage from relayed server-sent events; events are re-encoded only if they must change.
 
-Only complete events are passed on, so that an error of ours can follow the last one; a client
-cannot use an incomplete event anyway.
+Only complete events and comments are passed on, so that an error of ours can follow the last one;
+a client cannot use an incomplete event anyway.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 import orjson
 
+from gateway.apis.endings import StreamEnding, as_event
 from gateway.core.calls import Completion, Hide
 from gateway.core.errors import Broken
 from gateway.core.seen import SeenOutput
@@ -22,6 +23,8 @@ from gateway.upstream.untrusted_json import ErrorAnswer
 # Above any valid event; the largest ones repeat a whole answer.
 EVENT_MAX_BYTES: Final = 32 * 1024 * 1024
 _END: Final = re.compile(rb"\n\r?\n")
+# Before an event: some servers send them alone, to say that they are alive.
+_COMMENTS: Final = re.compile(rb"(?::[^\n]*\n)*")
 DONE: Final = b"[DONE]"
 
 
@@ -63,13 +66,15 @@ class ValueReading:
     """What the JSON values of a stream say: the output and the answer so far.
 
     Of each value the output is recorded in `seen`; those that `telling` matches are read further,
-    and the first one. `hide` removes keys and accounts from an error.
+    and the first one. `hide` removes keys and accounts from an error. `ending` follows a stream
+    that the gateway may have to end.
     """
 
     reading: StreamReader
     telling: re.Pattern[bytes]
     hide: Hide
     seen: SeenOutput
+    ending: StreamEnding | None = None
     _has_begun: bool = False
     _error: ErrorAnswer | None = None
 
@@ -84,6 +89,8 @@ class ValueReading:
         if value is not None:
             self.seen.arrive(time.monotonic())
             self.reading.see(value, self.seen)
+            if self.ending is not None and isinstance(value, dict):
+                self.ending.follow(value)
         if self._has_begun and self.telling.search(raw) is None:
             return
         if value is not None:
@@ -109,7 +116,8 @@ class EventReading(ValueReading):
         """Read a chunk and return its complete events, without what the client did not request."""
         if self._half:
             self._half += chunk
-            if not _has_end(self._half[-len(chunk) - 3 :]):
+            ends_comment = self._half.startswith(b":") and b"\n" in chunk
+            if not (ends_comment or _has_end(self._half[-len(chunk) - 3 :])):
                 self._check_half()
                 return b""
             chunk = bytes(self._half)
@@ -131,9 +139,17 @@ class EventReading(ValueReading):
         passed = self._read(half)
         return passed if is_answer(self) else b""
 
+    def cut(self, *, input_tokens: int, output_tokens: int) -> bytes:
+        """Return the end of a stream that the gateway ends here."""
+        if self.ending is None:
+            return b""
+        events = self.ending.events(input_tokens=input_tokens, output_tokens=output_tokens)
+        return b"".join(map(as_event, events)) + self.ending.after
+
     def _without_half(self, chunk: bytes) -> bytes:
         cut = max(chunk.rfind(b"\n\n") + 2, chunk.rfind(b"\n\r\n") + 3)
-        cut = cut if cut > 2 else 0
+        comments = _COMMENTS.match(chunk, cut if cut > 2 else 0)
+        cut = comments.end() if comments else 0  # it matches nothing, too
         self._half += chunk[cut:]
         self._check_half()
         return chunk[:cut]
@@ -174,12 +190,23 @@ def rewritten(event: bytes, value: object, shown: object) -> bytes:
     return b"\n".join([*named, b"data: " + orjson.dumps(shown)]) + b"\n\n"
 
 
+def data_in(chunk: bytes) -> list[bytes]:
+    """Return the data of each event; comments have none."""
+    found = map(_data_of, _events(chunk))
+    return [data for data in found if data and data != DONE]
+
+
+def _data_of(event: bytes) -> bytes:
+    """Return the data lines of an event, joined."""
+    if event.startswith(b"data:") and event.find(b"\n", 0, -2) == -1:
+        return event[5:].strip()  # nearly all have one line
+    lines = event.splitlines()
+    return b"\n".join(line[5:].strip() for line in lines if line.startswith(b"data:"))
+
+
 def _value_of(event: bytes) -> object:
     """Return the JSON of an event's data lines, or None if it has none."""
-    lines = [event[5:]]  # nearly all have one line
-    if not event.startswith(b"data:") or event.find(b"\n", 0, -2) != -1:
-        lines = [line[5:].strip() for line in event.splitlines() if line.startswith(b"data:")]
     try:
-        return orjson.loads(b"\n".join(lines)) if lines else None
+        return orjson.loads(_data_of(event))
     except orjson.JSONDecodeError:
         return None

@@ -16,6 +16,7 @@ from gateway.apis.generate import errors as generate_errors
 from gateway.apis.messages import errors as messages_errors
 from gateway.core.errors import GatewayError
 from gateway.core.model_names import Offered
+from gateway.core.providers import GENERATE, MESSAGES
 from gateway.core.request_body import invalid
 
 # Release dates are not known here; Anthropic's API documents this value for that case.
@@ -66,10 +67,10 @@ def _size(query: Mapping[str, str]) -> int:
 class Listing:
     """How one API formats models: one, a page of all, an error.
 
-    `vendor` is the only one whose models its clients can call, None for all vendors.
+    Its clients can call the models of providers with this `dialect`; None is any.
     """
 
-    vendor: str | None
+    dialect: str | None
     key_headers: tuple[str, ...]
     one: Callable[[Offered], dict[str, Any]]
     all: Callable[[Page], dict[str, Any]]
@@ -77,7 +78,7 @@ class Listing:
 
     def has(self, offered: Offered) -> bool:
         """Whether a client of this API can call the model."""
-        return self.vendor in (None, offered.model.provider)
+        return self.dialect is None or self.dialect in offered.model.served_by.dialects
 
 
 def _openai_one(offered: Offered) -> dict[str, Any]:
@@ -130,21 +131,21 @@ def _google_all(page: Page) -> dict[str, Any]:
 
 
 OPENAI: Final = Listing(
-    vendor=None,
+    dialect=None,
     key_headers=(),
     one=_openai_one,
     all=_openai_all,
     error=lambda failure, status: openai_errors.error(failure, status=status),
 )
 ANTHROPIC: Final = Listing(
-    vendor="anthropic",
+    dialect=MESSAGES,
     key_headers=("x-api-key",),
     one=_anthropic_one,
     all=_anthropic_all,
     error=lambda failure, status: messages_errors.error(failure, status=status),
 )
 GOOGLE: Final = Listing(
-    vendor="google",
+    dialect=GENERATE,
     key_headers=("x-goog-api-key",),
     one=_google_one,
     all=_google_all,

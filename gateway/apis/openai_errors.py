@@ -10,7 +10,7 @@ from typing import Any, Final
 import orjson
 
 from gateway.apis.refusals import Kind, Wordings, Words, words_for
-from gateway.core.errors import GatewayError, ProviderFailed
+from gateway.core.errors import GatewayError, NotKept, ProviderFailed
 
 _TYPES: Final = {
     401: "authentication_error",
@@ -20,24 +20,27 @@ _TYPES: Final = {
     429: "rate_limit_error",
 }
 _SERVER_ERRORS: Final = 500
+_INVALID: Final = "invalid_request_error"
 REFUSALS: Final[Wordings] = {
-    Kind.MODEL: Words(404, "invalid_request_error", "model_not_found"),
-    Kind.REQUEST: Words(400, "invalid_request_error"),
+    Kind.MODEL: Words(404, _INVALID, "model_not_found"),
+    Kind.REQUEST: Words(400, _INVALID),
     Kind.SPENT: Words(429, "insufficient_quota", "insufficient_quota"),
     Kind.HELD: Words(429, "rate_limit_error", "rate_limit_exceeded"),
 }
 
 
-def error(failure: GatewayError, *, status: int) -> dict[str, Any]:
+def error(failure: GatewayError, *, status: int, refusals: Wordings = REFUSALS) -> dict[str, Any]:
     """Return the body of an error; a provider's own keeps its type."""
-    words = words_for(failure, REFUSALS)
+    words = words_for(failure, refusals)
     own = failure.provider_type if isinstance(failure, ProviderFailed) else None
-    other = "server_error" if status >= _SERVER_ERRORS else "invalid_request_error"
+    other = "server_error" if status >= _SERVER_ERRORS else _INVALID
+    unknown = failure if isinstance(failure, NotKept) else None
+    usual = _INVALID if unknown else _TYPES.get(status, other)
     return {
         "error": {
             "message": failure.message,
-            "type": words.type if words else own or _TYPES.get(status, other),
-            "param": None,
+            "type": words.type if words else own or usual,
+            "param": unknown and unknown.param,
             "code": (words and words.code) or failure.code,
         }
     }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from gateway.core.errors import GatewayError, NoRoom, Refused
+from gateway.core.errors import AlreadyDone, GatewayError, NoRoom, Refused
 
 
 class Kind(Enum):
@@ -25,19 +25,26 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """How a vendor says it: a status, a type, and a code of its own if it has one."""
+    """How a vendor says it: a status, a type, and a code of its own if it has one.
+
+    `sentence_header` is where a client reads the sentence that shows no other.
+    """
 
     status: int
     type: str
     code: str | None = None
+    sentence_header: str | None = None
 
 
 Wordings = Mapping[Kind, Words]
+# Statuses of refusals that a later call may not get.
+_PASSING: Final = frozenset({408, 409, 429, 503})
 _KINDS: Final = {
     "model_blocked": Kind.MODEL,
     "model_not_allowed": Kind.MODEL,
     "token_limit": Kind.REQUEST,
     "model_unpriced": Kind.REQUEST,
+    "web_search_limit": Kind.REQUEST,
 }
 
 
@@ -50,5 +57,12 @@ def words_for(error: GatewayError, wordings: Wordings) -> Words | None:
 
 
 def is_final(error: GatewayError) -> bool:
-    """Whether a repeated call would be refused as well, before the end of a limit's period."""
-    return isinstance(error, NoRoom) and not error.is_held
+    """Whether a repeated call would be refused as well.
+
+    Only time or a person can change that: the end of a limit's period, an administrator, the
+    caller.
+    """
+    if isinstance(error, NoRoom):
+        return not error.is_held
+    is_passing = error.status in _PASSING and not isinstance(error, AlreadyDone)
+    return isinstance(error, Refused) and not is_passing

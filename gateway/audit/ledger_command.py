@@ -16,7 +16,7 @@ from costs.ledger.ledger import Ledger
 from costs.ledger.reaper import Reaper
 from costs.ledger.stores.base import StoreUnavailable
 from costs.ledger.verify import verify
-from gateway.call.journal import AuditJournal
+from gateway.call.records.journal import AuditJournal
 from gateway.console.findings import write_findings
 from orgs.console.commands import ActionCommand, add_format
 from orgs.fields import new_id

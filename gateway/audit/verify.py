@@ -27,18 +27,23 @@ class Audit:
     findings: list[Finding]
 
 
-# A request may have several holds, one for each attempt: all but the last are released.
+# A request may have several holds, one for each attempt: all but the last are released, and the
+# last too if the call was free at the vendor. A stream that the gateway cut is an answer of unknown
+# usage.
 STATUS_AND_STATE: Final = """
     SELECT l.id, l.status, COALESCE(h.holds, 0) AS holds, COALESCE(h.state, 'none') AS state
     FROM ai_request_log l LEFT JOIN (
         SELECT request_id,
             COUNT(*) FILTER (WHERE state <> 'released') AS holds,
-            COALESCE(MIN(state) FILTER (WHERE state <> 'released'), 'released') AS state
+            COALESCE(MIN(state) FILTER (WHERE state <> 'released'), 'released') AS state,
+            MAX(amount_nanoeur) AS most
         FROM hold GROUP BY request_id
     ) h ON h.request_id = l.id
     WHERE COALESCE(h.holds, 0) > 1 OR NOT CASE l.status
         WHEN 'pending' THEN COALESCE(h.state, '') = 'held'
         WHEN 'ok' THEN COALESCE(h.state, '') = 'settled'
+            OR (h.state = 'unknown' AND COALESCE(l.usage ->> 'cut_by', '') = 'gateway')
+            OR (COALESCE(h.state, '') = 'released' AND h.most = 0)
         WHEN 'unknown' THEN COALESCE(h.state, '') = 'unknown'
         WHEN 'error' THEN COALESCE(h.state, 'settled') IN ('settled', 'released')
         ELSE h.state IS NULL END

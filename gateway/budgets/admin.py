@@ -32,7 +32,7 @@ class BudgetAdminForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscri
     class Meta:
         model = Budget
         fields = (
-            *("org", "name", "enabled", "span", "limit_nanoeur", "is_hard"),
+            *("org", "name", "enabled", "span", "limit_nanoeur", "each", "is_hard", "hold"),
             *(*DIMENSIONS, "models"),
         )
 
@@ -53,7 +53,7 @@ class BudgetAdmin(admin.ModelAdmin):  # type: ignore[type-arg]  # not subscripta
     """What some calls may cost in a period. Saved by the operations, which start the counting."""
 
     form = BudgetAdminForm
-    list_display = ("name", "org", "enabled", "span", "limit_nanoeur", "is_hard")
+    list_display = ("name", "org", "enabled", "span", "limit_nanoeur", "each", "is_hard")
     list_filter = ("enabled", "span", "org")
     list_select_related = ("org",)
     search_fields = ("name",)

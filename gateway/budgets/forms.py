@@ -16,10 +16,13 @@ from gateway.budgets.sentences import DIMENSION_WORDS
 from gateway.console.fields import (
     EurosField,
     ModelNamesField,
+    hold_field,
     name_field,
     plain_eur,
 )
 from gateway.core.calls import DIMENSION_MAX_CHARS
+from gateway.guards.budgets import EACH
+from gateway.guards.policies import HoldMode
 from gateway.models import Budget
 from orgs.console.fields import dimension_field
 from orgs.core.errors import Invalid
@@ -49,11 +52,21 @@ class BudgetForm(forms.Form):
         initial=BudgetWindow.MONTH.value,
         help_text="Resets at the start of each period (organization's time zone).",
     )
+    each = forms.ChoiceField(
+        label="Limit for",
+        required=False,
+        choices=[
+            ("", "All these calls together"),
+            *((name, f"Each {word} for itself") for name, word in EACH.items()),
+        ],
+        help_text="Calls that name none do not count: a policy can require a member, or a team.",
+    )
     when_full = forms.ChoiceField(
         label="At the limit",
         choices=[(HARD, "Block calls that could exceed it"), (WARNING, "Warn only")],
         initial=HARD,
     )
+    hold = hold_field()
     models = models_field()
 
     def __init__(
@@ -64,7 +77,7 @@ class BudgetForm(forms.Form):
         initial: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(data, initial=initial, label_suffix="")
-        self._organization_id = organization_id
+        self.organization_id = organization_id
         for name, word in DIMENSION_WORDS.items():
             self.fields[name] = field = dimension_field(name, label=word.capitalize())
             field.widget.attrs |= {"list": f"known-{name}", "autocomplete": "off"}
@@ -77,7 +90,7 @@ class BudgetForm(forms.Form):
             raise forms.ValidationError(
                 f"A user id must have at most {DIMENSION_MAX_CHARS} characters."
             )
-        of = self._organization_id
+        of = self.organization_id
         try:
             return values_named(user, column="user_id", organization_id=of, date_range=None)[0]
         except Invalid as exc:
@@ -96,7 +109,9 @@ class BudgetForm(forms.Form):
             name=values["name"],
             span=BudgetWindow(values["span"]),
             limit_nanoeur=nanoeur_from_euros(values["limit_eur"]),
+            each=values["each"],
             is_hard=values["when_full"] == HARD,
+            hold=HoldMode(values["hold"] or HoldMode.WHOLE),
             models=values["models"],
             **{name: values[name] or None for name in DIMENSION_WORDS},
         )
@@ -110,7 +125,9 @@ def budget_values(budget: Budget, people: Mapping[str, str] | None = None) -> di
         "name": budget.name,
         "limit_eur": plain_eur(budget.limit_nanoeur),
         "span": budget.span,
+        "each": budget.each,
         "when_full": HARD if budget.is_hard else WARNING,
+        "hold": budget.hold,
         "models": budget.models,
         **dimensions,
     }

@@ -16,13 +16,17 @@ from django.utils.timezone import now
 
 from costs.core.calendar.periods import BudgetWindow
 from costs.ledger import time_zones
-from costs.ledger.new_periods import Counting, open_period
+from costs.ledger.new_periods import Counting, open_periods
+from gateway.budgets.parts.values import lineages
+from gateway.call.rules.budgets import budget_rule
 from gateway.call.runtime import current
-from gateway.call.snapshot import budget_rule
 from gateway.core.calls import DIMENSIONS
 from gateway.core.model_entries import compared, fault_in_total, wildcards_in
 from gateway.guards.budgets import BudgetRule
+from gateway.guards.policies import HoldMode
 from gateway.models import Budget
+from gateway.policies.counting import countings_of
+from gateway.providers.known import KnownModels, known_models
 from orgs.audit import history
 from orgs.core.errors import Conflict, Missing
 from orgs.core.spelling import folded, normalized
@@ -36,12 +40,17 @@ _ONE_NAME: Final = ("budget_name_once", "A budget with this name already exists"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetTerms:
-    """What a budget says. A dimension that is None is any; no `models` are all."""
+    """What a budget says. A dimension that is None is any; no `models` are all.
+
+    `each` names the dimension of whose values each has the limit for itself; empty is none.
+    """
 
     name: str
     span: BudgetWindow
     limit_nanoeur: int
+    each: str = ""
     is_hard: bool = True
+    hold: HoldMode = HoldMode.WHOLE
     models: list[str] = field(default_factory=list)
     user_id: str | None = None
     team_id: str | None = None
@@ -54,7 +63,7 @@ class BudgetTerms:
         """Return it as the row keeps it."""
         named = {name: getattr(self, name) for name in DIMENSIONS}
         kept = {name: (value and normalized(value)) or None for name, value in named.items()}
-        return {**asdict(self), **kept, "span": self.span.value}
+        return {**asdict(self), **kept, "span": self.span.value, "hold": self.hold.value}
 
 
 # What the history says of a budget.
@@ -116,7 +125,9 @@ def terms_of(budget: Budget) -> BudgetTerms:
         name=budget.name,
         span=BudgetWindow(budget.span),
         limit_nanoeur=budget.limit_nanoeur,
+        each=budget.each,
         is_hard=budget.is_hard,
+        hold=HoldMode(budget.hold),
         models=budget.models,
         **dimensions,
     )
@@ -148,8 +159,11 @@ def _change(organization: Organization, budget_id: UUID, changes: dict[str, Any]
     before = _counted(budget)
     was = history.values_of(budget, changes)
     history.record("budget_changed", budget, before=was, after=changes)
+    has_other_parts = changes.get("each", budget.each) != budget.each
     for name, value in changes.items():
         setattr(budget, name, value)
+    if has_other_parts:  # the limits of others were raised
+        budget.raises.all().delete()
     # What it missed while it was off, or counted of others, is recovered by counting again.
     is_recounted = budget.enabled and _counted(budget) != before
     if is_recounted:
@@ -162,32 +176,38 @@ def _change(organization: Organization, budget_id: UUID, changes: dict[str, Any]
 def _counted(budget: Budget) -> tuple[object, ...]:
     """Return what decides which calls a budget counts, and in which periods."""
     dimensions = (folded(getattr(budget, name) or "") for name in DIMENSIONS)
-    return (budget.enabled, budget.span, sorted(budget.models), *dimensions)
+    return (budget.enabled, budget.span, budget.each, sorted(budget.models), *dimensions)
 
 
 def _begin(organization: Organization, budget: Budget) -> None:
-    """Make the budget's period of now, with what was spent in it already."""
-    open_period(organization, _counting(budget), now=now())
+    """Make the budget's period of now, or those of its parts, with what was spent already."""
+    open_periods(organization, _counting(budget), now=now())
 
 
 def follow_time_zone(organization: Organization) -> None:
-    """Keep today's costs and what budgets count of them on today, in the changed time zone.
+    """Keep today's costs and what limits count of them on today, in the changed time zone.
 
     Called in the transaction that changes it (`TIME_ZONE_CHANGED`).
     """
-    budgets = Budget.objects.filter(org=organization, enabled=True)
-    time_zones.follow_time_zone(
-        organization, [_counting(budget) for budget in budgets], now=database_clock()
-    )
+    budgets = map(_counting, Budget.objects.filter(org=organization, enabled=True))
+    policies = countings_of(organization)
+    time_zones.follow_time_zone(organization, [*budgets, *policies], now=database_clock())
 
 
 def _counting(budget: Budget) -> Counting:
     rule = budget_rule(budget, current().catalog)
-    return Counting(limit=rule.limit, dimensions=rule.of, counts_model=partial(is_of_model, rule))
+    first_keys = lineages(budget.org_id) if budget.each == "key_id" else {}
+    return Counting(
+        limit=rule.limit,
+        of={name: [value] for name, value in rule.of.items()},
+        counts_model=partial(is_of_model, rule, known_models(budget.org_id)),
+        each=rule.each,
+        part_scope=lambda value: rule.part(first_keys.get(value, value)).scope,
+    )
 
 
-def is_of_model(rule: BudgetRule, name: str) -> bool:
+def is_of_model(rule: BudgetRule, known: KnownModels, name: str, provider: str) -> bool:
     """Whether a budget is of the model that a charge names, known to this gateway or not."""
-    catalog = current().catalog
-    model = catalog.find(name)
-    return rule.is_of_model(compared((catalog.entry(name),) if model is None else model.names))
+    model = known.served_then(name, provider)
+    names = (known.catalog.entry(name),) if model is None else model.names
+    return rule.is_of_model(compared(names))

@@ -19,21 +19,25 @@ from gateway.budgets.links import costs_query, one_model, requests_query
 from gateway.budgets.sentences import (
     Outlook,
     budget_sentence,
+    evasion_of_parts,
     evasion_sentence,
     outlook,
+    parts_counted,
     whose_calls,
 )
 from gateway.budgets.status import BudgetStatus, PastPeriod, past_periods, statuses
 from gateway.console.fields import plain_eur
 from gateway.core.calls import DIMENSIONS
 from gateway.core.request_body import NAME_IN_JSON
+from gateway.guards.budgets import EACH
 from gateway.models import Budget
 from orgs.keys.reports import keys_that_open
 from orgs.models import Organization
 
 COLUMNS: Final = (
-    *("budgetId", "name", "enabled", "span", "startsOn", "lastDay", "isHard", "limitEur"),
+    *("budgetId", "name", "enabled", "span", "startsOn", "lastDay", "isHard", "hold", "limitEur"),
     *("spentEur", "heldEur", "leftEur", "forecastEur", "forecastLowEur", "forecastHighEur"),
+    *("each", "parts", "partsFull"),
     *("outlook", "fullOn", "teamId", "projectId", "appId", "clientId", "userId", "taskType"),
     "models",
 )
@@ -41,13 +45,20 @@ COLUMNS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetLine:
-    """A budget as the list shows it; widths are in percent of its bar."""
+    """A budget as the list shows it; widths are in percent of its bar.
+
+    Of one that limits each member, key or other value, the bar is that of the fullest; `parts` is
+    how many there are.
+    """
 
     budget: Budget
     status: BudgetStatus
     calls: str
+    each: str
+    parts: str
     sentence: str
     outlook: Outlook
+    is_spent: bool
     share_percent: str | None
     used_width: str
     held_width: str
@@ -79,7 +90,7 @@ class BudgetPage:
     """Everything the page of one budget shows.
 
     `uncounted_nanoeur` is by how much the days' costs differ from what the ledger counts.
-    `evasion` says which keys' callers can avoid the budget; None if there are none.
+    `evasions` say which keys' callers can avoid the budget.
     """
 
     line: BudgetLine
@@ -89,7 +100,7 @@ class BudgetPage:
     uncounted_nanoeur: int
     refused_query: str
     shows_more_models: bool
-    evasion: str | None
+    evasions: tuple[str, ...]
 
 
 def budget_lines(
@@ -124,14 +135,19 @@ def budget_page(
         uncounted_nanoeur=days_sum - status.charged_nanoeur,
         refused_query=requests_query(budget, status="blocked", code="budget_limit"),
         shows_more_models=bool(budget.models) and one_model(budget) is None,
-        evasion=_evasion(organization, now, budget),
+        evasions=_evasions(organization, now, budget),
     )
 
 
-def _evasion(organization: Organization, now: datetime, budget: Budget) -> str | None:
+def _evasions(organization: Organization, now: datetime, budget: Budget) -> tuple[str, ...]:
     values = {name: value for name in DIMENSIONS if (value := getattr(budget, name)) is not None}
-    count = keys_that_open(org=organization, moment=now, values=values)
-    return evasion_sentence(count, values) if count else None
+    found = []
+    if count := keys_that_open(org=organization, moment=now, values=values):
+        found.append(evasion_sentence(count, values))
+    if budget.each in DIMENSIONS:
+        of_each = keys_that_open(org=organization, moment=now, values=values, opening=[budget.each])
+        found += [evasion_of_parts(of_each, budget.each)] if of_each else []
+    return tuple(found)
 
 
 def people_in(budgets: Sequence[Budget], *, organization_id: UUID) -> dict[str, str]:
@@ -151,13 +167,17 @@ def exported(line: BudgetLine) -> dict[str, Any]:
         "startsOn": f"{status.starts_on}",
         "lastDay": f"{status.last_day}",
         "isHard": budget.is_hard,
+        "hold": budget.hold,
         "limitEur": plain_eur(budget.limit_nanoeur),
         "spentEur": plain_eur(status.charged_nanoeur),
         "heldEur": plain_eur(status.held_nanoeur),
-        "leftEur": plain_eur(status.left_nanoeur),
+        "leftEur": None if budget.each else plain_eur(status.left_nanoeur),
         "forecastEur": None if ahead is None else plain_eur(ahead.expected_nanoeur),
         "forecastLowEur": None if ahead is None else plain_eur(ahead.low_nanoeur),
         "forecastHighEur": None if ahead is None else plain_eur(ahead.high_nanoeur),
+        "each": EACH.get(budget.each),
+        "parts": status.parts.count if status.parts else None,
+        "partsFull": status.parts.spent if status.parts else None,
         "outlook": line.outlook.word,
         "fullOn": f"{status.full_on}" if status.full_on else None,
         **{NAME_IN_JSON[name]: getattr(budget, name) for name in DIMENSIONS},
@@ -166,17 +186,25 @@ def exported(line: BudgetLine) -> dict[str, Any]:
 
 
 def _line(budget: Budget, status: BudgetStatus, people: Mapping[str, str]) -> BudgetLine:
-    limit, charged = budget.limit_nanoeur, status.charged_nanoeur
+    limit, charged, held = budget.limit_nanoeur, status.charged_nanoeur, status.held_nanoeur
+    if status.parts is not None:
+        fullest = next(iter(status.parts.fullest), None)
+        limit = fullest.limit_nanoeur if fullest else limit
+        charged = fullest.charged_nanoeur if fullest else 0
+        held = fullest.held_nanoeur if fullest else 0
     room = max(0, limit - charged)
     return BudgetLine(
         budget=budget,
         status=status,
         calls=whose_calls(budget, people),
+        each=EACH.get(budget.each, ""),
+        parts=parts_counted(budget.each, status.parts.count) if status.parts else "",
         sentence=budget_sentence(budget, people),
         outlook=outlook(status),
+        is_spent=charged >= limit,
         share_percent=share_percent(charged, limit),
         used_width=share_width(charged, limit) if limit else "100",
-        held_width=share_width(min(room, status.held_nanoeur), limit),
+        held_width=share_width(min(room, held), limit),
         costs_query=costs_query(budget, status.starts_on, status.today),
         waiting_query=requests_query(budget, status="pending"),
     )

@@ -8,9 +8,11 @@ from datetime import date
 from typing import Final
 
 from costs.core.money import format_eur
+from gateway.budgets.parts.status import NEAR_PERCENT, PartsStatus
 from gateway.budgets.status import BudgetStatus
 from gateway.console.sentences import listed
 from gateway.core.calls import DIMENSIONS
+from gateway.guards.budgets import EACH
 from gateway.models import Budget
 
 DIMENSION_WORDS: Final = {
@@ -52,8 +54,14 @@ def whose_calls(budget: Budget, people: Mapping[str, str]) -> str:
 def budget_sentence(budget: Budget, people: Mapping[str, str]) -> str:
     """Return what a budget does, as one sentence."""
     then = "calls that could exceed it are blocked" if budget.is_hard else "it only warns"
-    limit = f"{format_eur(budget.limit_nanoeur)} per {budget.span}"
+    of_each = f" for each {EACH[budget.each]}" if budget.each else ""
+    limit = f"{format_eur(budget.limit_nanoeur)} per {budget.span}{of_each}"
     return f"{whose_calls(budget, people)}: limit {limit}; {then}."
+
+
+def parts_counted(each: str, count: int) -> str:
+    """Return a number of parts, such as `12 members`."""
+    return f"{count:,} {EACH[each]}{'' if count == 1 else 's'}"
 
 
 def evasion_sentence(keys: int, names: Collection[str]) -> str:
@@ -66,10 +74,22 @@ def evasion_sentence(keys: int, names: Collection[str]) -> str:
     )
 
 
+def evasion_of_parts(keys: int, each: str) -> str:
+    """Return how calls with some keys can avoid the limit of each value."""
+    which = "1 active key lets" if keys == 1 else f"{keys} active keys let"
+    word = DIMENSION_WORDS[each]
+    return (
+        f"{which} callers name another {word}, which has a limit of its own, or none, and those "
+        "calls do not count here."
+    )
+
+
 def outlook(status: BudgetStatus) -> Outlook:
     """Return a budget's status to the end of its period."""
     if not status.enabled:
         return Outlook("off", "", "○")
+    if status.parts is not None:
+        return _outlook_of_parts(status.rule.each, status.parts)
     if status.is_spent:
         since = f"since {short_day(status.full_on)}" if status.full_on else ""
         return Outlook("over the limit" if status.over_nanoeur else "full", "bad", "✕", since)
@@ -88,6 +108,17 @@ def outlook(status: BudgetStatus) -> Outlook:
             "may exceed the limit", "wait", "▲", "the limit is within the forecast's range"
         )
     return Outlook("on track", "good", "✓")
+
+
+def _outlook_of_parts(each: str, parts: PartsStatus) -> Outlook:
+    of_all = f"of {parts_counted(each, parts.count)}"
+    if parts.spent:
+        return Outlook(f"{parts.spent:,} at the limit", "bad", "✕", of_all)
+    if parts.near:
+        return Outlook(f"{parts.near:,} above {NEAR_PERCENT} %", "wait", "▲", of_all)
+    if not parts.count:
+        return Outlook("not used yet", "", "…")
+    return Outlook("all within their limits", "good", "✓", of_all)
 
 
 def short_day(day: date) -> str:

@@ -18,12 +18,14 @@ from costs.core.forecast import Forecast, course, history_starts
 from costs.ledger.balances import balances_of
 from costs.models import DailyCost, Period
 from gateway.budgets.operations import is_of_model
+from gateway.budgets.parts.status import PartsStatus, parts_status
+from gateway.call.rules.budgets import NO_RAISES, budget_rule, raised_limits
 from gateway.call.runtime import current
-from gateway.call.snapshot import budget_rule
 from gateway.core.calls import DIMENSIONS
 from gateway.core.model_entries import ModelEntries
 from gateway.guards.budgets import BudgetIndex, BudgetRule
 from gateway.models import Budget
+from gateway.providers.known import known_models
 from orgs.database import may_be
 from orgs.models import Organization
 
@@ -38,7 +40,9 @@ class BudgetStatus:
     `charged` is what the ledger counts; of a budget that is off, what its calls have cost. `by_day`
     has the charged days from `starts_on` on; `course` has the forecast of the end of today and of
     each day to `last_day`, and is empty where there is no week of charges to judge by. `full_on`
-    is the day of the period on which the limit was reached or is forecast to be exceeded.
+    is the day of the period on which the limit was reached or is forecast to be exceeded. Of a
+    budget with `parts` the amounts are the sums of all, there is no forecast, and what is left is
+    left in its parts.
     """
 
     rule: BudgetRule
@@ -51,6 +55,7 @@ class BudgetStatus:
     by_day: Mapping[date, int]
     course: tuple[Forecast, ...]
     full_on: date | None
+    parts: PartsStatus | None = None
 
     @property
     def left_nanoeur(self) -> int:
@@ -89,23 +94,29 @@ def statuses(
 ) -> list[BudgetStatus]:
     """Return where all the organization's budgets stand, or those of `budgets`, in their order.
 
-    At most three queries, however many budgets there are.
+    At most six queries, however many budgets there are.
     """
     if budgets is None:
         budgets = list(Budget.objects.filter(org=organization.pk))
     if not budgets:
         return []
     catalog = current().catalog
-    rules = [budget_rule(budget, catalog) for budget in budgets]
+    raises = raised_limits(organization) if any(budget.each for budget in budgets) else {}
+    rules = [budget_rule(each, catalog, raises.get(each.pk, NO_RAISES)) for each in budgets]
     today = local_day(now, ZoneInfo(organization.timezone))
-    starts = (rule.span.days_around(today)[0] for rule in rules)
+    whole = [rule for rule in rules if not rule.each]
+    starts = (rule.span.days_around(today)[0] for rule in whole)
     charged = charged_by_day(
-        organization.pk, rules, first=min(*starts, history_starts(today)), last=today
+        organization.pk, whole, first=min([*starts, history_starts(today)]), last=today
     )
-    balances = balances_of(organization, [rule.limit for rule in rules], now=now)
+    found = balances_of(organization, [rule.limit for rule in whole], now=now)
+    balances = {rule.id: balance for rule, balance in zip(whole, found, strict=True)}
+    parts = parts_status(organization, rules, now)
     return [
-        _status(budget, rule, balance, charged[rule.id], today)
-        for budget, rule, balance in zip(budgets, rules, balances, strict=True)
+        _status_of_parts(budget, rule, parts[rule.id], today)
+        if rule.each
+        else _status(budget, rule, balances[rule.id], charged[rule.id], today)
+        for budget, rule in zip(budgets, rules, strict=True)
     ]
 
 
@@ -114,18 +125,27 @@ def charged_by_day(
 ) -> dict[str, dict[date, int]]:
     """Return, by the rule's id, what its calls cost on each of these days: one query for all."""
     charged: dict[str, dict[date, int]] = {rule.id: {} for rule in rules}
+    if not rules:
+        return charged
     index = BudgetIndex(rules)
     named = [name for name in DIMENSIONS if any(name in rule.of for rule in rules)]
     lines = DailyCost.objects.filter(org=organization_id, day__gte=first, day__lte=last)
     for name in named:
         if all(name in rule.of for rule in rules):
             lines = lines.filter(may_be(name, {rule.of[name] for rule in rules}))
-    sums = lines.order_by().values_list("day", "model", *named).annotate(Sum("amount_nanoeur"))
-    known: dict[tuple[ModelEntries, str], bool] = {}
-    for day, model, *values, nanoeur in sums.iterator():
+    sums = (
+        lines.order_by()
+        .values_list("day", "model", "provider", *named)
+        .annotate(Sum("amount_nanoeur"))
+    )
+    known: dict[tuple[ModelEntries, str, str], bool] = {}
+    models = known_models(organization_id) if any(rule.models for rule in rules) else None
+    for day, model, provider, *values, nanoeur in sums.iterator():
         for rule in index.of(dict(zip(named, values, strict=True))):
-            if (counts := known.get((rule.models, model))) is None:
-                counts = known[rule.models, model] = is_of_model(rule, model)
+            key = (rule.models, model, provider)
+            if (counts := known.get(key)) is None:
+                counts = models is None or is_of_model(rule, models, model, provider)
+                known[key] = counts
             if counts:
                 days = charged[rule.id]
                 days[day] = days.get(day, 0) + int(nanoeur)
@@ -151,6 +171,26 @@ def _status(
         by_day=by_day,
         course=ahead,
         full_on=_full_on(rule.limit_nanoeur, spent, by_day=by_day, ahead=ahead, today=today),
+    )
+
+
+def _status_of_parts(
+    budget: Budget, rule: BudgetRule, parts: PartsStatus, today: date
+) -> BudgetStatus:
+    first, after = rule.span.days_around(today)
+    parts = parts if budget.enabled else PartsStatus()  # what a budget that is off counts is past
+    return BudgetStatus(
+        rule=rule,
+        enabled=budget.enabled,
+        starts_on=first,
+        today=today,
+        last_day=after - _DAY,
+        charged_nanoeur=parts.charged_nanoeur,
+        held_nanoeur=parts.held_nanoeur,
+        by_day={},
+        course=(),
+        full_on=None,
+        parts=parts,
     )
 
 

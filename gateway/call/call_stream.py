@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-from gateway.core.calls import Delta
-from gateway.core.errors import GatewayError
-from gateway.core.results import CallResult
+from gateway.core.calls import CallResult, Delta
+from gateway.core.errors import (
+    ClientGone,
+    GatewayError,
+    NeverSent,
+    ProviderFailed,
+    TimedOut,
+    Unreachable,
+)
+from gateway.guards.rates import RateLeft
 
 # Backpressure: a reader slower than its provider slows the provider down, memory stays bounded.
 PIECES_MAX: Final = 64
@@ -32,16 +39,17 @@ class CallStream:
 
     Pieces are Deltas, or bytes if the provider's stream is relayed; `headers` are then the
     provider's headers for the client. `output_cap` is the cap that was sent, `left_nanoeur` what is
-    left in the tightest limit on money, None without one. While it `awaits` a provider that is not
-    relayed, silence is reported by SILENCE. The call continues after the client has disconnected
-    (`abandon`), or the process was asked to stop (`stop`): `on_cut` is then called, and the call
-    itself decides what happens to the provider.
+    left in the tightest limit on money, None without one, `rates` what is left of rates. While it
+    `awaits` a provider that is not relayed, silence is reported by SILENCE. The call continues
+    after the client has disconnected (`abandon`), or the process was asked to stop (`stop`):
+    `on_cut` is then called, and the call itself decides what happens to the provider.
     """
 
     request_id: UUID
     headers: Mapping[str, str] = field(default_factory=dict)
     output_cap: int | None = None
     left_nanoeur: int | None = None
+    rates: Sequence[RateLeft] = ()
     has_begun: bool = False
     has_ended: bool = False
     on_cut: Callable[[], None] | None = None
@@ -65,6 +73,27 @@ class CallStream:
     def is_stopped(self) -> bool:
         """Whether the call is to end because the process stops."""
         return self._is_stopped
+
+    def unsent(self) -> ProviderFailed | None:
+        """Return the failure of the call if it is cut before it was sent, or None."""
+        if self._is_abandoned:
+            return NeverSent("The client disconnected before the request was sent")
+        if self._is_stopped:
+            return Unreachable("This gateway process is stopping; nothing was sent")
+        return None
+
+    def cut_off(self, total_s: float, *, was_sent: bool) -> ProviderFailed:
+        """Return the failure of the call that ended before its answer was complete."""
+        if not was_sent:
+            late = f"No connection was made within {total_s:g} s; nothing was sent"
+            return self.unsent() or Unreachable(late)
+        if self._is_abandoned:
+            return ClientGone("The client disconnected before the answer was complete")
+        if self._is_stopped:
+            return TimedOut(
+                "This gateway process is stopping; it could not wait for the end of the answer"
+            )
+        return TimedOut(f"The provider's answer was not complete within {total_s:g} s")
 
     def awaits(self) -> None:
         """Record that a provider was called: the client hears of its silence from now on."""
@@ -94,6 +123,12 @@ class CallStream:
 
     def _is_behind(self) -> bool:
         return len(self._pieces) >= PIECES_MAX or self._waiting_bytes >= PIECES_MAX_BYTES
+
+    def append(self, piece: Piece) -> None:
+        """Pass on one last piece before the end, without waiting."""
+        if not self._is_abandoned:
+            self._pieces.append(piece)
+            _wake(self._reader)
 
     def end(self, event: CallResult | GatewayError) -> None:
         """Pass on the last event, without waiting; only the first one counts."""

@@ -6,7 +6,8 @@ from gateway.call.judgement import judge
 from gateway.call.runtime import Gateway
 from gateway.call.stages import BoundedCall, JudgedCall, RefusedCall, RequestedCall
 from gateway.core.attempts import Alias
-from gateway.core.errors import NotConfigured, Refused
+from gateway.core.errors import NotConfigured, ProviderFull, Refused
+from gateway.providers.registry import check
 from orgs.core.frozen import frozen
 
 
@@ -34,17 +35,17 @@ async def candidate(
 ) -> Candidate:
     """Check the call for the models from `place` on, until one can be called or none is left.
 
-    A refusal for the first model of all refuses the request; a refused fallback is skipped.
+    A refusal for the first model of all, by each row that shares it, refuses the request; a refused
+    fallback is skipped.
     """
     names = alias.models if alias else (requested.call.model,)
+    first_rows = alias.first_rows if alias else 1
     passed: tuple[tuple[str, RefusedCall], ...] = ()
     while True:
-        judged = await judge(
-            requested, names[place], catalog=gateway.catalog, limits=gateway.providers.limits
-        )
+        judged = await judge(requested, names[place], catalog=gateway.catalog)
         if isinstance(judged, BoundedCall):
-            judged = _configured(gateway, judged)
-        is_first_of_all = is_first_attempt and place == 0
+            judged = _callable(gateway, judged)
+        is_first_of_all = is_first_attempt and place + 1 == first_rows
         if (
             isinstance(judged, BoundedCall)
             or (is_first_of_all and isinstance(judged.refusal, Refused))
@@ -57,10 +58,16 @@ async def candidate(
         place += 1
 
 
-def _configured(gateway: Gateway, bounded: BoundedCall) -> JudgedCall:
-    """Refuse a model whose provider is not configured, before money is held for it."""
+def _callable(gateway: Gateway, bounded: BoundedCall) -> JudgedCall:
+    """Refuse a provider that is not configured, or is full, before money is held for it."""
+    provider, request_id = bounded.resolved.model.served_by, bounded.requested.request_id
     try:
-        gateway.providers.check(bounded.resolved.model.provider)
-    except NotConfigured as exc:
+        check(provider)
+        most = provider.concurrent_calls
+        if request_id is not None and not gateway.health.enter(
+            provider.name, request_id, most=most
+        ):
+            raise ProviderFull(provider.title)
+    except (NotConfigured, ProviderFull) as exc:
         return RefusedCall(refusal=exc, reached=bounded)
     return bounded

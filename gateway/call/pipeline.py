@@ -25,6 +25,7 @@ from uuid import UUID
 from costs.core.admission import (
     Admitted,
     InsufficientRoom,
+    RateExceeded,
     Settled,
     Settlement,
     Stale,
@@ -35,29 +36,30 @@ from costs.core.money import euros
 from costs.ledger.writer import LedgerUnavailable
 from gateway.call.call_stream import CallStream
 from gateway.call.candidates import Candidate, candidate
-from gateway.call.journal import refusal_of, refused_attempt
+from gateway.call.kept.keeping import KeptAnswer, kept_answer, with_known_ids
+from gateway.call.records.entries import refusal_of
+from gateway.call.records.journal import refused_attempt
 from gateway.call.reservation import DRAIN_MAX_S, RunningCall, reserve
+from gateway.call.rows import over_rows, record_end
 from gateway.call.runtime import Gateway
-from gateway.call.settlement.held_call import HeldCall
+from gateway.call.settlement.held_call import HeldCall, in_slices
 from gateway.call.settlement.prices import seen_cost
 from gateway.call.settlement.settle import attempt_of, last_event, settlement_of
 from gateway.call.stages import BoundedCall, RequestedCall
+from gateway.call.waiting.line import Waiter
 from gateway.core.attempts import Trail
 from gateway.core.calls import Call, Completion, Principal, ProviderCall, RelayRequest, Unread
 from gateway.core.errors import (
     Broken,
-    ClientGone,
     GatewayError,
     KeyNotAllowed,
-    NeverSent,
     ProviderFailed,
     Refused,
-    TimedOut,
-    Unreachable,
     internal_error,
 )
 from gateway.core.seen import arrived
 from gateway.core.usage_bound import NOTHING
+from gateway.guards.rates import rates_left
 from gateway.upstream.http_client import is_not_sent
 
 STALE_RETRIES_MAX: Final = 5
@@ -75,6 +77,7 @@ def start(gateway: Gateway, principal: Principal, call: Call, *, request_id: UUI
         call=call,
         stream=CallStream(request_id=request_id),
         trail=Trail(started_s=time.monotonic()),
+        waiter=Waiter(org_id=principal.org_id, key=principal.caller, request_id=request_id),
     )
     gateway.run(_run(running), principal, stream=running.stream, body_bytes=call.body_bytes)
     return running.stream
@@ -86,9 +89,14 @@ async def _run(running: RunningCall) -> None:
     loop = asyncio.get_running_loop()
     try:
         while True:
-            held = await _held(running)
+            try:
+                held = await _held(running)
+            finally:
+                running.gateway.waiting_room.leave(running.waiter)
             running.gateway.has_hold(task)
+            began_s = time.monotonic()
             ended = await _call_provider(running, held)
+            record_end(running, held, ended, took_s=time.monotonic() - began_s)
             failure = ended if isinstance(ended, ProviderFailed) else None
             step = trail.next_step(failure) if _may_go_on(running, held) else None
             seen = await seen_cost(held, ended)
@@ -110,6 +118,8 @@ async def _run(running: RunningCall) -> None:
     except Exception:  # a bug: the reaper settles the remaining hold as unknown
         logger.exception("request %s failed with an internal error", stream.request_id)
         stream.end(GatewayError("Internal gateway error; the request was recorded"))
+    finally:
+        running.gateway.health.leave(stream.request_id)
 
 
 def _end_unsettled(
@@ -123,11 +133,13 @@ def _end_unsettled(
 def _may_go_on(running: RunningCall, held: HeldCall) -> bool:
     """Whether another attempt is possible: nothing was sent and the client is still waiting.
 
-    All attempts before it together took no longer than the last one's provider may take.
+    All attempts before it together took no longer than the last one's provider may take, without
+    the wait for room.
     """
     stream = running.stream
-    total_s = running.gateway.providers.limits(held.provider).total_s
-    is_in_time = time.monotonic() - running.trail.started_s < total_s
+    total_s = held.provider.limits.total_s
+    took_s = time.monotonic() - running.trail.started_s - running.waiter.waited_s
+    is_in_time = took_s < total_s
     return is_in_time and not (stream.has_begun or stream.is_cut())
 
 
@@ -168,26 +180,33 @@ async def _held(running: RunningCall) -> HeldCall:
 async def _admit(running: RunningCall) -> HeldCall:
     """Check the call and hold its bound. Raises the refusal, whose audit row is then committed.
 
-    The checks use a snapshot; if RESERVE reports it as stale, they are repeated. A fallback that
-    cannot be called is skipped, also for lack of room.
+    The checks use a snapshot; if RESERVE reports it as stale, they are repeated, and so they are
+    after a wait for room. A fallback that cannot be called is skipped, also for lack of room.
     """
-    started_s, trail = time.monotonic(), running.trail
-    times_stale = 0
+    trail, times_stale = running.trail, 0
     while times_stale < STALE_RETRIES_MAX:
-        chosen, ask, answer = await reserve(running, await _chosen(running))
+        started_s = time.monotonic()
+        reserved = await reserve(running, await _chosen(running))
+        if reserved is None:
+            times_stale = 0
+            continue
+        chosen, ask, answer = reserved
         if isinstance(answer, Stale):
             times_stale += 1
             await running.gateway.reload(running.principal, answer)
             continue
         refusal = refusal_of(answer, ask.entry, bound_nanoeur=ask.amount_nanoeur)
         bounded = chosen.judged
-        if isinstance(answer, Admitted | InsufficientRoom):
+        if isinstance(answer, Admitted | InsufficientRoom | RateExceeded):
             running.stream.left_nanoeur = least_left_nanoeur(answer, ask.amount_nanoeur or 0)
+        if isinstance(answer, Admitted | RateExceeded):
+            running.stream.rates = rates_left(answer, tokens=ask.tokens)
         if refusal is None and isinstance(answer, Admitted) and isinstance(bounded, BoundedCall):
             trail.admit(chosen.alias, chosen.place, ask.entry.past)
             running.stream.output_cap = bounded.priced.sent_cap
-            return HeldCall(ask=ask, admitted=answer, bounded=bounded, started_s=started_s)
-        if isinstance(answer, InsufficientRoom) and trail.failure is not None:
+            held = HeldCall(ask=ask, admitted=answer, bounded=bounded, started_s=started_s)
+            return in_slices(held, running.stream, running.gateway.writer.grow)
+        if isinstance(answer, InsufficientRoom | RateExceeded) and trail.failure is not None:
             trail.admit(chosen.alias, chosen.place, ask.entry.past)
             if trail.pass_over(refused_attempt(ask, answer, at=answer.now)):
                 continue
@@ -200,17 +219,20 @@ async def _chosen(running: RunningCall) -> Candidate:
     """Check the call on the current snapshot, for the trail's next model."""
     gateway, call, trail = running.gateway, running.call, running.trail
     organization = await gateway.organization_of(running.principal)
+    providers = await gateway.providers_of(organization)
     requested = RequestedCall(
-        call=call,
+        call=await with_known_ids(call, organization, providers.by_name),
+        principal=running.principal,
         organization=organization,
         prices=await gateway.directory.prices(),
         judged_at=datetime.now(UTC),
-        places=gateway.providers.places,
+        providers=providers,
+        request_id=running.stream.request_id,
     )
     return await candidate(
         gateway,
         requested,
-        alias=trail.alias or organization.alias(call.model),
+        alias=trail.alias or await over_rows(gateway, requested, organization.alias(call.model)),
         place=trail.place,
         is_first_attempt=trail.failure is None,
     )
@@ -227,9 +249,9 @@ async def _call_provider(running: RunningCall, held: HeldCall) -> Completion | P
     the process does not stop.
     """
     stream = running.stream
-    total_s = running.gateway.providers.limits(held.provider).total_s
+    total_s = held.provider.limits.total_s
     if stream.is_cut():
-        return _cut_off(stream, total_s, was_sent=False)
+        return stream.cut_off(total_s, was_sent=False)
     was_sent = True
     reading: list[asyncio.Task[None]] = []
     output = held.bounded.priced.outgoing.output
@@ -245,13 +267,14 @@ async def _call_provider(running: RunningCall, held: HeldCall) -> Completion | P
                 reading.append(asyncio.create_task(_stop_reading(stream, held, limit)))
 
             stream.on_cut = cut
+            reading += held.growing(limit)
             try:
                 return await _answered(running, held)
             except asyncio.CancelledError as exc:
                 was_sent = not is_not_sent(exc)
                 raise
     except TimeoutError:
-        return _cut_off(stream, total_s, was_sent=was_sent)
+        return held.cut() or stream.cut_off(total_s, was_sent=was_sent)
     except ProviderFailed as exc:
         if isinstance(exc, Broken) and exc.usage is not None:
             held.seen.take_whole(exc.usage, time.monotonic())
@@ -277,27 +300,14 @@ async def _stop_reading(stream: CallStream, held: HeldCall, limit: asyncio.Timeo
         limit.reschedule(min(limit.when() or 0, loop.time() + wait_s))
 
 
-def _cut_off(stream: CallStream, total_s: float, *, was_sent: bool) -> ProviderFailed:
-    """Return the failure of a call that ended before its answer was complete."""
-    if stream.is_abandoned():
-        if was_sent:
-            return ClientGone("The client disconnected before the answer was complete")
-        return NeverSent("The client disconnected before the request was sent")
-    if stream.is_stopped():
-        sentence = "This gateway process is stopping; "
-        if was_sent:
-            return TimedOut(sentence + "it could not wait for the end of the answer")
-        return Unreachable(sentence + "nothing was sent")
-    if was_sent:
-        return TimedOut(f"The provider's answer was not complete within {total_s:g} s")
-    return Unreachable(f"No connection was made within {total_s:g} s; nothing was sent")
-
-
 async def _answered(running: RunningCall, held: HeldCall) -> Completion:
     """Send the call: relayed if the client uses the provider's format, else through its SDK."""
     outgoing = held.bounded.priced.outgoing
     if isinstance(outgoing, RelayRequest):
-        return await _relayed(running, held, outgoing)
+        async with kept_answer(held, outgoing.keeping) as kept:
+            completion = await _relayed(running, held, outgoing, kept)
+            await kept.finish(completion)
+            return completion
     return await _called(running, held, outgoing)
 
 
@@ -307,15 +317,18 @@ async def _called(running: RunningCall, held: HeldCall, call: ProviderCall) -> C
     if not running.call.stream:
         return await provider.complete(call)
     running.stream.awaits()
+    put = held.passing(running.stream)
     async with contextlib.aclosing(provider.stream(call, held.seen)) as events:
         async for event in events:
             if isinstance(event, Completion):
                 return event
-            await running.stream.put(event)
+            await put(event)
     raise AssertionError("a provider's stream ends with a completion or an error")
 
 
-async def _relayed(running: RunningCall, held: HeldCall, request: RelayRequest) -> Completion:
+async def _relayed(
+    running: RunningCall, held: HeldCall, request: RelayRequest, kept: KeptAnswer
+) -> Completion:
     """Relay bytes to the provider and back, reading the usage from them.
 
     Clients disconnect right after the last event, and connections break: with the final usage,
@@ -324,9 +337,10 @@ async def _relayed(running: RunningCall, held: HeldCall, request: RelayRequest) 
     gateway, stream = running.gateway, running.stream
     upstream, relay = gateway.providers.upstream(held.provider), gateway.providers.relay()
     if not running.call.stream:
-        return await relay.whole(upstream, request)
+        return held.counted(await relay.whole(upstream, request))
     peer = upstream.peer
     reading = request.reading(peer.hidden_in, held.seen)
+    put = held.passing(stream, reading)
     async with relay.stream(upstream, request) as answer:
         if isinstance(answer, Completion):
             return answer
@@ -336,13 +350,15 @@ async def _relayed(running: RunningCall, held: HeldCall, request: RelayRequest) 
         try:
             while chunk := await answer.next():
                 if passed := reading.take(chunk):
-                    await stream.put(peer.without_secret(passed))
+                    await kept.follow(held.seen)
+                    await put(peer.without_secret(passed))
                 if gateway.loop_lag.rest_s:
                     await asyncio.sleep(gateway.loop_lag.rest_s)
         except (asyncio.CancelledError, ProviderFailed):
             if not held.seen.is_final:
                 raise
         if passed := reading.rest():
+            await kept.follow(held.seen)
             await stream.put(peer.without_secret(passed))
     return replace(upstream.finished(reading), headers=stream.headers)
 
@@ -358,12 +374,13 @@ async def _settle(running: RunningCall, held: HeldCall, settlement: Settlement) 
     """
     try:
         settled = await running.gateway.writer.settle(settlement)
+        running.gateway.waiting_room.settled(settlement.org_id)
     except LedgerUnavailable:
         logger.exception("request %s could not be settled", settlement.request_id)
         return Settled(
             changed=False,
             state=State.HELD,
-            charged_nanoeur=held.ask.amount_nanoeur or 0,
+            charged_nanoeur=held.amount_nanoeur,
             overrun_nanoeur=0,
         )
     if settled.overrun_nanoeur:

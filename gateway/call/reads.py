@@ -40,13 +40,16 @@ async def read(
     unavailable or does not answer within READ_TIMEOUT_S: fails closed.
     """
     work = partial(function, *args, **kwargs)
-    return await read_within(READ_TIMEOUT_S, threads, caller, work)
+    return await run_within(READ_TIMEOUT_S, threads, caller, work)
 
 
-async def read_within(
+async def run_within(
     timeout_s: float, threads: Threads, caller: object, function: Callable[[], T]
 ) -> T:
-    """Run a function as `read` does, with another time limit."""
+    """Run a function as `read` does, with another time limit.
+
+    It may write: a transaction that is given up may still be committed.
+    """
     reading = _Reading(function, keeps_connection=threads.keeps_connections)
     try:
         async with asyncio.timeout(timeout_s):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -16,23 +18,36 @@ from django.db import connections
 
 from costs.core.admission import Stale
 from costs.core.exchange_rates import RateInForce
+from costs.ledger.buckets import forget_unused
 from costs.ledger.connect import open_store
 from costs.ledger.ledger import Ledger
 from costs.ledger.stores.base import SHORT_LOCK_WAIT_S, Store, StoreUnavailable
 from costs.ledger.writer import Writer
 from gateway.call.call_loop import CallLoop, LoopLag
 from gateway.call.call_stream import CallStream
-from gateway.call.idempotency import forget_expired
-from gateway.call.journal import AuditJournal
+from gateway.call.kept import rows as kept_rows
+from gateway.call.records.idempotency import forget_expired
+from gateway.call.records.journal import AuditJournal
 from gateway.call.snapshot import Directory, OrganizationSnapshot
-from gateway.core.body_budget import DROPPED_MAX, BodyBudget, no_room, shares_of
+from gateway.call.waiting.room import WaitingRoom, read_balances
+from gateway.core.body_budget import (
+    CONVERSATIONS_MAX_BYTES,
+    DROPPED_MAX,
+    WEBSOCKETS_MAX,
+    BodyBudget,
+    no_room,
+    shares_of,
+)
 from gateway.core.calls import Principal
 from gateway.core.errors import KeyNotAllowed, Refused, overloaded
 from gateway.core.model_names import Catalog
 from gateway.providers.catalog import load_catalog
 from gateway.providers.registry import Providers, providers_from_settings
+from gateway.providers.routing.answering_rows import AnsweringRows
+from gateway.providers.routing.health import Health
+from gateway.providers.rows import ProviderBook
 from orgs.fields import new_id
-from orgs.threads import READS
+from orgs.threads import KEPT, READS
 
 USED_AT_MOST_EVERY: Final = timedelta(minutes=1)
 # How long a stopping process waits for calls that were ended to settle.
@@ -58,13 +73,15 @@ class Checks(NamedTuple):
 class Gateway:
     """The gateway of one process. `tasks` are the running calls with their streams.
 
-    `bodies` are counted in bytes; `dropped_bodies`, which take no memory, by their number.
+    `bodies` and `conversations` are counted in bytes; `dropped_bodies`, which take no memory, and
+    `websockets` by their number.
     """
 
     catalog: Catalog
     directory: Directory
     providers: Providers
     writer: Writer
+    waiting_room: WaitingRoom
     call_loop: CallLoop = field(default_factory=CallLoop)
     loop_lag: LoopLag = field(default_factory=LoopLag)
     tasks: dict[asyncio.Task[None], CallStream] = field(default_factory=dict)
@@ -72,6 +89,11 @@ class Gateway:
     checks: Checks | None = None
     bodies: BodyBudget = field(default_factory=BodyBudget)
     dropped_bodies: BodyBudget = field(default_factory=lambda: BodyBudget(DROPPED_MAX))
+    health: Health = field(default_factory=Health)
+    answering_rows: AnsweringRows = field(default_factory=AnsweringRows)
+    chance: random.Random = field(default_factory=random.Random)
+    conversations: BodyBudget = field(default_factory=lambda: BodyBudget(CONVERSATIONS_MAX_BYTES))
+    websockets: BodyBudget = field(default_factory=lambda: BodyBudget(WEBSOCKETS_MAX))
     is_stopping: bool = False
     waiting_max: int = WAITING_MAX
     # The calls that have no hold yet, and how many each organization has of them.
@@ -142,7 +164,13 @@ class Gateway:
         """
         await self.directory.organization(principal.org_id, version=current.config_version)
         await self.directory.prices(version=current.prices_version)
+        await self.directory.providers(version=current.providers_version)
         return await self.organization_of(principal)
+
+    async def providers_of(self, organization: OrganizationSnapshot) -> ProviderBook:
+        """Return the providers that calls of an organization may go to."""
+        book = await self.directory.providers()
+        return book.beside(self.providers.vendors, organization.providers)
 
     async def live_organization_of(self, principal: Principal) -> OrganizationSnapshot:
         """Return the caller's organization as it is now, for a request without RESERVE.
@@ -197,10 +225,13 @@ class Gateway:
         await self.providers.aclose()
         await asyncio.to_thread(self.writer.stop, timeout_s=10)
         await asyncio.to_thread(self.directory.close)
-        await asyncio.to_thread(READS.run_in_each, connections.close_all)
+        for threads in (READS, KEPT):
+            await asyncio.to_thread(threads.run_in_each, connections.close_all)
 
     def keep_house(self, store: Store) -> None:
-        """Record which keys were used, and delete expired Idempotency-Keys."""
+        """Record which keys were used; delete expired Idempotency-Keys, ids of what is kept, and
+        unused rate buckets.
+        """
         used, self.used_keys = self.used_keys, set()
         try:
             self._keep_house(store, used)
@@ -219,6 +250,8 @@ class Gateway:
                 now - USED_AT_MOST_EVERY,
             )
         forget_expired(store, now=now)
+        kept_rows.forget_expired(store, now=now)
+        forget_unused(store, now=now)
         store.commit()
 
 
@@ -232,11 +265,13 @@ def make_gateway() -> Gateway:
     writer = Writer(
         open_store=open_store, ledger=Ledger(journal=AuditJournal(), instance_id=new_id())
     )
+    directory = Directory(catalog)
     gateway = Gateway(
         catalog=catalog,
-        directory=Directory(catalog),
+        directory=directory,
         providers=providers,
         writer=writer,
+        waiting_room=WaitingRoom(partial(read_balances, directory.snapshot_reads)),
     )
     writer.on_housekeeping = gateway.keep_house
     return gateway

@@ -24,13 +24,22 @@ from uuid import UUID
 from gateway.call import pipeline
 from gateway.call.call_stream import SILENCE, CallStream, Event
 from gateway.call.runtime import Gateway, current
-from gateway.core.calls import BEGUN, Call, Delta, Dimensions, Principal
+from gateway.core.calls import (
+    BEGUN,
+    OWN_CODE,
+    Call,
+    CallResult,
+    Delta,
+    Dimensions,
+    Principal,
+    Session,
+)
 from gateway.core.errors import GatewayError, Refused
 from gateway.core.request_body import NAME_IN_JSON, call_from_fields, dimension
-from gateway.core.results import CallResult
 from orgs.fields import new_id
 
-CHANNEL: Final = "sdk"
+# Keys of `metadata` besides the dimensions.
+SESSION_NAMES: Final = ("session_id", "agent_id")
 
 
 class _Required(TypedDict):
@@ -45,8 +54,8 @@ class AiArguments(_Required, total=False):
     """The arguments of every function here.
 
     `input` is a text or a list of {"role", "content"} with roles system, user and assistant.
-    `metadata` holds dimensions: team_id, project_id, app_id, client_id, task_type. The charge
-    names `actor_user_id`.
+    `metadata` holds dimensions: team_id, project_id, app_id, client_id, task_type; and the
+    session_id and agent_id of an agent. The charge names `actor_user_id`.
     """
 
     actor_user_id: UUID | str | int | None
@@ -220,7 +229,9 @@ def _read(arguments: AiArguments, *, stream: bool) -> tuple[Principal, Call]:
     try:
         user = None if actor is None else dimension(str(actor), "actor_user_id")
         fixed = Dimensions(user_id=user, user_proved=user is not None)
-        principal = Principal(org_id=UUID(str(org_id)), fixed=fixed, channel=CHANNEL)
+        principal = Principal(
+            org_id=UUID(str(org_id)), fixed=fixed, channel=OWN_CODE, session=_session(arguments)
+        )
         call = call_from_fields(
             _fields(arguments, stream=stream),
             principal=principal,
@@ -229,6 +240,13 @@ def _read(arguments: AiArguments, *, stream: bool) -> tuple[Principal, Call]:
     except Refused as exc:
         raise ValueError(exc.message) from exc
     return principal, call
+
+
+def _session(arguments: AiArguments) -> Session | None:
+    """Return the session that the metadata names, or None. Raises Refused."""
+    metadata = arguments.get("metadata") or {}
+    session_id, agent_id = (dimension(metadata.get(name, ""), name) for name in SESSION_NAMES)
+    return None if session_id is None else Session(id=session_id, agent_id=agent_id)
 
 
 def _fields(arguments: AiArguments, *, stream: bool) -> dict[str, Any]:
@@ -243,7 +261,10 @@ def _fields(arguments: AiArguments, *, stream: bool) -> dict[str, Any]:
         if arguments.get(name) is not None:
             fields[spelled] = arguments[name]  # type: ignore[literal-required]  # one of two above
     for name, value in (arguments.get("metadata") or {}).items():
+        if name in SESSION_NAMES:
+            continue
         if name not in NAME_IN_JSON:
-            raise ValueError(f"metadata keys must be among {', '.join(NAME_IN_JSON)}, not {name}")
+            names = ", ".join((*NAME_IN_JSON, *SESSION_NAMES))
+            raise ValueError(f"metadata keys must be among {names}, not {name}")
         fields[NAME_IN_JSON[name]] = value
     return fields

@@ -19,25 +19,26 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connections, transaction
 
-from costs.core.admission import ORG_SCOPE, Limit, Stale
-from costs.core.calendar.periods import BudgetWindow
-from costs.prices.book import PriceBook, load_price_book, price_list_version
-from gateway.call.reads import SharedReads
-from gateway.core.attempts import MODELS_MAX, Alias
-from gateway.core.calls import DIMENSIONS
-from gateway.core.errors import Refused
-from gateway.core.model_entries import compared, model_entries
-from gateway.core.model_names import Catalog, Model
-from gateway.guards.budgets import BudgetIndex, BudgetRule
-from gateway.guards.dimensions import Requirements, requirements_of
-from gateway.guards.policies import (
-    Rule,
-    model_verdicts,
-    tightest_daily_rule,
-    tightest_output_limit,
-    tightest_token_limit,
+from costs.core.admission import Stale
+from costs.prices.book import (
+    PriceBook,
+    load_price_book,
+    price_list_version,
+    providers_version,
 )
-from gateway.models import Budget, ModelAlias, Policy
+from gateway.call.reads import SharedReads
+from gateway.call.rules.budgets import budget_rules
+from gateway.core.attempts import MODELS_MAX, Alias
+from gateway.core.calls import Principal
+from gateway.core.errors import Refused
+from gateway.core.model_entries import compared
+from gateway.core.model_names import Catalog, Model
+from gateway.core.providers import ProviderConfig
+from gateway.guards.budgets import BudgetIndex, BudgetRule, counted_in
+from gateway.guards.policies import PolicyMode, model_verdicts
+from gateway.guards.rule_sets import RuleIndex
+from gateway.models import ModelAlias, Policy
+from gateway.providers.rows import ProviderBook, load_provider_book, provider_configs
 from orgs.auth.credentials import KeyRecord, key_record, unsealed_keys
 from orgs.core.keys import ParsedKey, is_sealed
 from orgs.core.pseudonyms import Pseudonyms, keyed_by
@@ -49,6 +50,7 @@ KEYS_MAX: Final = 50_000
 ORGANIZATIONS_MAX: Final = 10_000
 VERDICTS_MAX: Final = 1000  # of one organization: callers choose the model names
 PRICES: Final = "prices"
+PROVIDERS: Final = "providers"
 VERSIONS: Final = "versions"
 UNSEALED: Final = "unsealed"
 UNSEALED_KEPT_S: Final = 5.0
@@ -65,26 +67,26 @@ class OrganizationSnapshot:
     name: str
     timezone: str
     drains: bool
+    stores_answers: bool
     config_version: int
-    rules: tuple[Rule, ...]
-    daily_rule: Rule | None
-    token_limit: int | None
-    output_limit: int | None
+    rules: RuleIndex
     # HMAC-SHA-256 under the key of the organization's prompts and names; copied for each.
     prompt_mac: hmac.HMAC
     aliases: Mapping[str, Alias] = field(default_factory=dict)
     budgets: BudgetIndex = field(default_factory=BudgetIndex)
-    requirements: tuple[tuple[str, Requirements], ...] = ()
-    _verdicts: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    providers: Mapping[str, ProviderConfig] = field(default_factory=dict)
+    _verdicts: dict[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict)
 
     def verdicts_on(self, model: Model) -> tuple[str, ...]:
         """Return each policy's verdict on a model, cached (8 us for two policies)."""
-        found = self._verdicts.get(model.id)
+        # A change of a provider's row may change its models' names, and not the organization.
+        key = (model.provider, model.id, *model.other_names, *model.base_names)
+        found = self._verdicts.get(key)
         if found is None:
-            found = model_verdicts(model, self.rules)
+            found = model_verdicts(model, self.rules.rules)
             if len(self._verdicts) >= VERDICTS_MAX:
                 self._verdicts.clear()
-            self._verdicts[model.id] = found
+            self._verdicts[key] = found
         return found
 
     def names_for(self, user_id: str | None) -> Pseudonyms:
@@ -95,28 +97,13 @@ class OrganizationSnapshot:
         """Return the alias of that name, ignoring case, or None."""
         return self.aliases.get(name.strip().casefold()) if self.aliases else None
 
-    @property
-    def limit_nanoeur(self) -> int | None:
-        """The tightest daily limit."""
-        return self.daily_rule.max_cost_per_day_nanoeur if self.daily_rule else None
-
-    @property
-    def day(self) -> Limit:
-        """The daily limit, in which every call counts."""
-        return Limit(scope=ORG_SCOPE, span=BudgetWindow.DAY, limit_nanoeur=self.limit_nanoeur)
-
     def budgets_of(
-        self, model: Model, dimensions: Mapping[str, str | None]
+        self, model: Model, values: Mapping[str, str], principal: Principal
     ) -> tuple[BudgetRule, ...]:
-        """Return the budgets that a call counts in."""
+        """Return the budgets that a call with these values counts in; of one with parts, one."""
         names = compared(model.names)
-        return tuple([rule for rule in self.budgets.of(dimensions) if rule.is_of_model(names)])
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether a limit applies to every request, so that each needs a bound."""
-        limits = (self.token_limit, self.output_limit, self.daily_rule)
-        return any(limit is not None for limit in limits)
+        found = [rule for rule in self.budgets.of(values) if rule.is_of_model(names)]
+        return counted_in(found, values, principal.names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,8 +122,9 @@ class Directory:
         self._organizations: OrderedDict[UUID, OrganizationSnapshot] = OrderedDict()
         self._keys: OrderedDict[str, KeyRecord] = OrderedDict()
         self._prices: PriceBook | None = None
+        self._providers: ProviderBook | None = None
         self._unsealed = UnsealedKeys(read_at=-inf, public=frozenset())
-        self._snapshot_reads = SharedReads()
+        self.snapshot_reads = SharedReads()
         # In threads of their own: strangers choose keys, and must not delay an organization; a
         # change of time zone waits for the locks of its organization, and no other may.
         self._key_reads = SharedReads()
@@ -156,7 +144,7 @@ class Directory:
         snapshot = self._organizations.get(org_id)
         if not suffices(snapshot):
             read = partial(self._read_organization, org_id)
-            found = await self._snapshot_reads.read(org_id, read, suffices=suffices)
+            found = await self.snapshot_reads.read(org_id, read, suffices=suffices)
             if self._has_moved(found):
                 follow = partial(self._follow_time_zone, org_id)
                 found = await self._zone_changes.read(org_id, follow, suffices=suffices)
@@ -210,7 +198,20 @@ class Directory:
 
         book = self._prices
         if book is None or not suffices(book):
-            book = await self._snapshot_reads.read(PRICES, self._read_prices, suffices=suffices)
+            book = await self.snapshot_reads.read(PRICES, self._read_prices, suffices=suffices)
+        return book
+
+    async def providers(self, *, version: int | None = None) -> ProviderBook:
+        """Return the installation's providers, as the price list is returned."""
+
+        def suffices(book: ProviderBook) -> bool:
+            return version in (None, book.version)
+
+        book = self._providers
+        if book is None or not suffices(book):
+            book = await self.snapshot_reads.read(
+                PROVIDERS, self._read_providers, suffices=suffices
+            )
         return book
 
     async def versions(self, org_id: UUID) -> Stale:
@@ -219,11 +220,11 @@ class Directory:
         Calls that wait share a read: a flood of one organization's reads costs what one does.
         """
         subject, function = (VERSIONS, org_id), partial(_live_versions, org_id)
-        return await self._snapshot_reads.read(subject, function, suffices=lambda _: False)
+        return await self.snapshot_reads.read(subject, function, suffices=lambda _: False)
 
     def close(self) -> None:
         """Close the connections."""
-        self._snapshot_reads.close()
+        self.snapshot_reads.close()
         self._zone_changes.close()
         self._key_reads.close()
 
@@ -233,6 +234,7 @@ class Directory:
         self._keys.clear()
         self._unsealed = UnsealedKeys(read_at=-inf, public=frozenset())
         self._prices = None
+        self._providers = None
 
     def _has_moved(self, snapshot: OrganizationSnapshot | None) -> bool:
         """Whether the time zone is another one than that of the snapshot in use."""
@@ -280,10 +282,18 @@ class Directory:
         self._prices = _load_prices(self._prices)
         return self._prices
 
+    def _read_providers(self) -> ProviderBook:
+        self._providers = load_provider_book()
+        return self._providers
+
 
 def _live_versions(org_id: UUID) -> Stale:
     versions = Organization.objects.filter(id=org_id).values_list("config_version", flat=True)
-    return Stale(config_version=versions.first() or 0, prices_version=price_list_version())
+    return Stale(
+        config_version=versions.first() or 0,
+        prices_version=price_list_version(),
+        providers_version=providers_version(),
+    )
 
 
 def _load_prices(known: PriceBook | None) -> PriceBook:
@@ -302,53 +312,21 @@ def _load_organization(
         return None
     if known is not None and known.config_version == organization.config_version:
         return known  # with its verdicts: any change of what it holds raises the version
-    rules = tuple(
-        Rule(
-            id=str(policy.id),
-            name=policy.name,
-            allowed=model_entries(catalog, policy.allowed_models),
-            blocked=model_entries(catalog, policy.blocked_models),
-            max_cost_per_day_nanoeur=policy.max_cost_per_day_nanoeur,
-            max_tokens_per_request=policy.max_tokens_per_request,
-            max_output_tokens=policy.max_output_tokens,
-            requirements=requirements_of(policy.required_dimensions, policy.known_values),
-        )
-        for policy in Policy.objects.filter(org_id=org_id, enabled=True)
-    )
     return OrganizationSnapshot(
         id=organization.id,
         name=organization.name,
         timezone=organization.timezone,
         drains=organization.on_disconnect == Organization.OnDisconnect.DRAIN,
+        stores_answers=organization.stores_answers,
         config_version=organization.config_version,
-        rules=rules,
-        daily_rule=tightest_daily_rule(rules),
-        token_limit=tightest_token_limit(rules),
-        output_limit=tightest_output_limit(rules),
-        requirements=tuple([(rule.name, rule.requirements) for rule in rules if rule.requirements]),
+        rules=RuleIndex(
+            policy.rule(catalog)
+            for policy in Policy.objects.filter(org=org_id).exclude(mode=PolicyMode.OFF)
+        ),
         prompt_mac=keyed_by(settings.PROMPT_HASH_KEY, org_id),
         aliases=_load_aliases(org_id),
-        budgets=BudgetIndex(
-            [
-                budget_rule(budget, catalog)
-                for budget in Budget.objects.filter(org_id=org_id, enabled=True)
-            ]
-        ),
-    )
-
-
-def budget_rule(budget: Budget, catalog: Catalog) -> BudgetRule:
-    """Return a budget as requests are checked against it."""
-    dimensions = {name: getattr(budget, name) for name in DIMENSIONS}
-    return BudgetRule(
-        id=str(budget.id),
-        name=budget.name,
-        scope=budget.scope,
-        span=BudgetWindow(budget.span),
-        limit_nanoeur=budget.limit_nanoeur,
-        is_hard=budget.is_hard,
-        of={name: value for name, value in dimensions.items() if value is not None},
-        models=model_entries(catalog, budget.models),
+        providers=provider_configs(org_id),
+        budgets=BudgetIndex(budget_rules(organization, catalog)),
     )
 
 

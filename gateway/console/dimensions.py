@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from django import forms
@@ -29,30 +30,48 @@ KNOWN_PARAMETERS: Final = {
 }
 
 
-class RequiredDimensionsField(forms.MultipleChoiceField):
-    """Dimensions by their words, as checkboxes or as text with commas; names of columns come out.
+class ChosenField(forms.MultipleChoiceField):
+    """Some of a few values, as checkboxes or as text with commas; in the order of the choices."""
+
+    def __init__(self, *, label: str, values: Mapping[str, str], help_text: str = "") -> None:
+        super().__init__(
+            label=label,
+            required=False,
+            widget=forms.CheckboxSelectMultiple,
+            help_text=help_text,
+        )
+        self.offer(values)
+
+    def offer(self, values: Mapping[str, str]) -> None:
+        """Let these values be chosen, each by its label."""
+        self.choices = [*values.items()]
+        self.error_messages = self.error_messages | {
+            "invalid_choice": f"Must be among {', '.join(values)}, not %(value)s."
+        }
+        self._values = tuple(values)
+
+    def clean(self, value: Any) -> Any:
+        """Return the values."""
+        if isinstance(value, str):
+            value = list(filter(None, map(str.strip, SEPARATOR.split(value))))
+        chosen = super().clean(value)
+        return [each for each in self._values if each in chosen]
+
+
+class RequiredDimensionsField(ChosenField):
+    """Dimensions by their words; names of columns come out.
 
     As an initial value it takes either.
     """
 
     def __init__(self, *, help_text: str = "") -> None:
-        labels = {name: WORDS[name].replace("-", " ").capitalize() for name in DIMENSIONS}
-        labels["user_id"] = "User, signed in or owner of the key"
-        super().__init__(
-            label="Required dimensions",
-            required=False,
-            choices=[(WORDS[name], labels[name]) for name in DIMENSIONS],
-            widget=forms.CheckboxSelectMultiple,
-            help_text=help_text,
-            error_messages={"invalid_choice": f"Must be among {', '.join(_NAMES)}, not %(value)s."},
-        )
+        labels = {WORDS[name]: WORDS[name].replace("-", " ").capitalize() for name in DIMENSIONS}
+        labels[WORDS["user_id"]] = "User, signed in or owner of the key"
+        super().__init__(label="Required dimensions", values=labels, help_text=help_text)
 
     def clean(self, value: Any) -> Any:
         """Return the names of columns, in the order of the dimensions."""
-        if isinstance(value, str):
-            value = list(filter(None, map(str.strip, SEPARATOR.split(value))))
-        words = super().clean(value)
-        return [name for name in DIMENSIONS if WORDS[name] in words]
+        return [_NAMES[word] for word in super().clean(value)]
 
     def prepare_value(self, value: Any) -> Any:
         """Show names of columns as their words."""
@@ -66,22 +85,30 @@ class RequiredDimensionsField(forms.MultipleChoiceField):
 class KnownValuesField(forms.CharField):
     """Values of a dimension, one per line, as a list; each in one spelling."""
 
-    def __init__(self, *, label: str, help_text: str = "") -> None:
+    def __init__(
+        self,
+        *,
+        label: str,
+        help_text: str = "",
+        most: int = KNOWN_VALUES_MAX,
+        max_chars: int = DIMENSION_MAX_CHARS,
+    ) -> None:
         widget = forms.Textarea({"rows": 3, "spellcheck": "false", "autocapitalize": "none"})
         super().__init__(required=False, widget=widget, label=label, help_text=help_text)
+        self._most, self._max_chars = most, max_chars
 
     def clean(self, value: Any) -> Any:
         """Return the values in the spelling that was typed first."""
         values: dict[str, str] = {}
         for each in filter(None, map(normalized, super().clean(value).splitlines())):
-            if len(each) > DIMENSION_MAX_CHARS or not each.isprintable():
+            if len(each) > self._max_chars or not each.isprintable():
                 raise forms.ValidationError(
-                    f"Each value must have at most {DIMENSION_MAX_CHARS} characters, all printable."
+                    f"Each value must have at most {self._max_chars} characters, all printable."
                 )
             values.setdefault(folded(each), each)
-        if len(values) > KNOWN_VALUES_MAX:
+        if len(values) > self._most:
             raise forms.ValidationError(
-                f"A list can have at most {KNOWN_VALUES_MAX} values, not {len(values)}."
+                f"A list can have at most {self._most} values, not {len(values)}."
             )
         return list(values.values())
 
@@ -108,11 +135,6 @@ class DimensionsForm(forms.Form):
     def known_fields(self) -> list[forms.BoundField]:
         """The fields of known values."""
         return [self[field] for field in KNOWN_FIELDS.values()]
-
-    def unfolds(self) -> bool:
-        """Whether a field here is in use or in error."""
-        fields = [self["required_dimensions"], *self.known_fields()]
-        return any(field.value() or field.errors for field in fields)
 
     def known_values(self) -> dict[str, list[str]]:
         """Return the known values of a valid form by the column that they are of."""

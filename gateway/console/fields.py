@@ -12,6 +12,7 @@ from django import forms
 from costs.core.calendar.moments import InvalidMoment, moment_from
 from costs.core.money import euros, nanoeur_from_euros
 from gateway.core.model_entries import fault_in
+from gateway.guards.policies import HoldMode
 from orgs.console.fields import check_printable
 
 SEPARATOR: Final = re.compile(r"[,\n\r]+")
@@ -97,6 +98,32 @@ class MomentField(forms.CharField):
 def name_field(label: str) -> forms.CharField:
     """Return the field for what a policy or a budget is called; refusals quote it."""
     return forms.CharField(label=label, max_length=100, validators=[check_printable])
+
+
+HOLD_HELP: Final = (
+    "what streams hold: whole (all that they can cost, the default), or slices (their next 1,024 "
+    "tokens, so that more run at once): where no more fit, they end early. Slices can pass a limit "
+    "by what a provider writes until it is stopped: nothing in measurements, half a second of "
+    "output if the database does not answer"
+)
+
+
+def hold_field() -> forms.ChoiceField:
+    """Return the field for how much of a stream's cost is held."""
+    return forms.ChoiceField(
+        label="Streams hold",
+        required=False,
+        choices=[
+            (HoldMode.WHOLE.value, "All that they can cost: the limit is exact"),
+            (HoldMode.SLICES.value, "Slices ahead of their output: more run at once"),
+        ],
+        initial=HoldMode.WHOLE.value,
+    )
+
+
+def eur_or_none(nanoeur: int | None) -> str | None:
+    """Return the amount as one types it, or None without one."""
+    return None if nanoeur is None else plain_eur(nanoeur)
 
 
 def plain_eur(nanoeur: int) -> str:

@@ -8,10 +8,12 @@ from typing import Final
 NAMES_IN_A_SENTENCE: Final = 4
 
 
-def listed(names: Sequence[str], most: int = NAMES_IN_A_SENTENCE) -> str:
+def listed(
+    names: Sequence[str], most: int = NAMES_IN_A_SENTENCE, *, before_last: str = "and"
+) -> str:
     """Return the names as a sentence has them, the first few of many."""
     shown, more = names[:most], len(names) - most
     if more > 0:
-        return f"{', '.join(shown)} and {more} more"
+        return f"{', '.join(shown)} {before_last} {more} more"
     *first, last = shown
-    return f"{', '.join(first)} and {last}" if first else last
+    return f"{', '.join(first)} {before_last} {last}" if first else last

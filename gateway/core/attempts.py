@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from gateway.core.errors import (
+    ConversationLocked,
     CredentialsRefused,
     NeverSent,
     NotConfigured,
@@ -16,6 +17,8 @@ from gateway.core.errors import (
 
 RETRIES_MAX: Final = 5
 MODELS_MAX: Final = 10
+# With the rows of each model: checking one takes a millisecond.
+ROWS_MAX: Final = 20
 # All waits of one request together: its client is waiting for the answer meanwhile.
 WAIT_MAX_S: Final = 20.0
 BACKOFF_FIRST_S: Final = 0.25
@@ -25,11 +28,18 @@ _WRONG_ANYWHERE: Final = frozenset({400, 409, 411, 413, 415, 422})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alias:
-    """An organization's own name for models, tried in order. `retries` are for each of them."""
+    """An organization's own name for models, tried in order. `retries` are for each of them.
+
+    For one request, each model stands once for each provider that shares its calls, as one without
+    an alias does: of the first model those are the first `first_rows`. The rest of its
+    `conversation` goes where it is answered.
+    """
 
     name: str
     models: tuple[str, ...]
     retries: int = 0
+    first_rows: int = 1
+    conversation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +139,7 @@ class Trail:
 
 def may_be_tried_elsewhere(failure: ProviderFailed) -> bool:
     """Whether another model might answer: nothing was billed, and the request is not the cause."""
-    if not failure.nothing_billed or isinstance(failure, NeverSent):
+    if not failure.nothing_billed or isinstance(failure, NeverSent | ConversationLocked):
         return False
     # Google answers an invalid key with 400.
     is_of_key = isinstance(failure, CredentialsRefused)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final
 
 from gateway.core.calls import Principal
@@ -26,6 +27,18 @@ ADDRESS_MAX_BYTES: Final = 8 * MIB
 # Refused bodies that are read and dropped at once: those of one process, and of one address.
 DROPPED_MAX: Final = 8
 DROPPED_OF_ADDRESS_MAX: Final = 2
+
+# Messages of a WebSocket that arrive take up to twice their bytes: one buffer each, which grows.
+ARRIVING_OF_CALLER_MAX_BYTES: Final = CALLER_MAX_BYTES // 2
+# What WebSockets remember between their turns. It has a budget of its own: a conversation that is
+# idle must not keep a body out, and without room its client sends the whole again.
+CONVERSATIONS_MAX_BYTES: Final = 64 * MIB
+CONVERSATIONS_OF_ORGANIZATION_MAX_BYTES: Final = 32 * MIB
+CONVERSATIONS_OF_CALLER_MAX_BYTES: Final = 8 * MIB
+# Open WebSockets. Each takes some 35 KiB besides; a key is often a whole team's.
+WEBSOCKETS_MAX: Final = 2_000
+WEBSOCKETS_OF_ORGANIZATION_MAX: Final = 1_000
+WEBSOCKETS_OF_CALLER_MAX: Final = 250
 
 # An owner's most bytes, for each owner of a body.
 Shares = Mapping[Any, int]
@@ -54,6 +67,16 @@ class BodyBudget:
                 self._taken[owner] += n_bytes
             return True
 
+    @contextmanager
+    def holding(self, n_bytes: int, shares: Shares) -> Iterator[None]:
+        """Take bytes until the block ends. Raises Refused (503) without room."""
+        if not self.take(n_bytes, shares):
+            raise no_room()
+        try:
+            yield
+        finally:
+            self.give_back(n_bytes, shares)
+
     def give_back(self, n_bytes: int, shares: Shares) -> None:
         """Return bytes that were taken for the same owners."""
         with self._lock:
@@ -63,10 +86,17 @@ class BodyBudget:
                     del self._taken[owner]
 
 
-def shares_of(principal: Principal) -> Shares:
+def shares_of(
+    principal: Principal,
+    *,
+    organization: int = ORGANIZATION_MAX_BYTES,
+    caller: int = CALLER_MAX_BYTES,
+) -> Shares:
     """Return the shares of a caller's organization and of its key or person."""
-    caller = principal.key_id or principal.fixed.user_id
-    return {principal.org_id: ORGANIZATION_MAX_BYTES, caller: CALLER_MAX_BYTES}
+    return {
+        principal.org_id: organization,
+        principal.caller: caller,
+    }
 
 
 def no_room() -> Refused:

@@ -10,7 +10,7 @@ from gateway.core.usage_bound import (
     BY_CONTEXT,
     BY_MODEL,
     BY_POLICY,
-    SEARCH_TOKENS,
+    ONE_SEARCH,
     OutputCap,
     OutputLimits,
     ToolUses,
@@ -29,17 +29,19 @@ SPEED_MAX: Final = 8.0
 # What a page of a document has as text, beside its image: "typically 1,500-3,000 tokens"
 # (https://platform.claude.com/docs/en/build-with-claude/pdf-support).
 PAGE_TEXT_TOKENS: Final = 3000
-# For counts by OpenAI's own tokenizer: the frame and a newer encoding may still differ.
+# For counts by OpenAI's own tokenizer and by vendors: the frame and a newer encoding may differ.
 COUNTED_MARGIN_PERCENT: Final = 2
+# What text mostly has: English, code and JSON have 3.6 to 4.2 bytes a token of OpenAI's encodings.
+LIKELY_BYTES_PER_TOKEN: Final = 4
 # A shorter answer is of no use to an agent, which stops in the middle of it.
 LEAST_CAP_TOKENS: Final = 8192
 
 # Buckets that a request of plain text cannot fill: it has no image or audio, requests none, and
-# sets no marker that would write a cache for longer than by default.
+# sets no marker that would write a cache. Without one only OpenAI does, for 30 minutes.
 NOT_IN_TEXT: Final = frozenset(
     {
         *("input_audio", "input_image", "output_audio", "cache_read_audio"),
-        *("cache_write_1h", "cache_write_12h"),
+        *("cache_write_5m", "cache_write_1h", "cache_write_12h"),
     }
 )
 
@@ -63,14 +65,28 @@ def _bytes_at_most(text: str) -> int:
 
 
 def input_tokens_at_most(usage_bound: UsageBound, model: Model, *, text_bytes: int) -> int:
-    """Return a number of tokens that no tokenizer exceeds."""
+    """Return a number of tokens that no tokenizer exceeds, at most what the vendor accepts."""
     return _with_the_rest(usage_bound, model, text_bytes)
 
 
 def counted_tokens_at_most(usage_bound: UsageBound, model: Model, *, counted: int) -> int:
     """Return a tighter upper bound from a count by the vendor's own tokenizer."""
-    margin = -(-counted * COUNTED_MARGIN_PERCENT // 100)
-    return _with_the_rest(usage_bound, model, counted + margin)
+    return _with_the_rest(usage_bound, model, with_margin(counted))
+
+
+def vendors_count_at_most(usage_bound: UsageBound, *, counted: int) -> int:
+    """Return an upper bound from the vendor's own count of the whole request.
+
+    It is an estimate that "may differ by a small amount", and has tokens that are not billed:
+    https://platform.claude.com/docs/en/build-with-claude/token-counting
+    """
+    frames = MESSAGE_FRAME_TOKENS * usage_bound.messages + REQUEST_FRAME_TOKENS
+    return with_margin(counted) + frames
+
+
+def with_margin(counted: int) -> int:
+    """Return a count with what it may be below the bill."""
+    return counted + -(-counted * COUNTED_MARGIN_PERCENT // 100)
 
 
 def counted_tokens(usage_bound: UsageBound, model: Model, *, counted: int) -> int:
@@ -85,14 +101,22 @@ def not_text_tokens(usage_bound: UsageBound, model: Model) -> int:
     """Return the maximum tokens of everything that is not text."""
     images = usage_bound.images * model.image_tokens
     pages = usage_bound.pages * (model.image_tokens + PAGE_TEXT_TOKENS)
-    return usage_bound.overhead_tokens + images + min(pages, model.context_tokens)
+    own = usage_bound.overhead_tokens + images + min(pages, model.context_tokens)
+    return own + kept_tokens(usage_bound, model)
+
+
+def kept_tokens(usage_bound: UsageBound, model: Model) -> int:
+    """Return the maximum tokens of what the provider keeps: it fits in a context."""
+    return min(sum(kept.at_most(model) for kept in usage_bound.kept), model.context_tokens)
 
 
 def _with_the_rest(usage_bound: UsageBound, model: Model, text_tokens: int) -> int:
     frames = MESSAGE_FRAME_TOKENS * usage_bound.messages + REQUEST_FRAME_TOKENS
     tokens = text_tokens + frames + not_text_tokens(usage_bound, model)
-    tokens = _as_often_as_read(usage_bound, model, tokens)
-    return tokens + added_tokens_at_most(usage_bound, model, once=tokens)
+    accepted = model.input_max_tokens
+    if accepted is not None:
+        tokens = min(tokens, accepted)
+    return _as_often_as_read(usage_bound, model, tokens)
 
 
 def _as_often_as_read(usage_bound: UsageBound, model: Model, tokens: int) -> int:
@@ -101,39 +125,26 @@ def _as_often_as_read(usage_bound: UsageBound, model: Model, tokens: int) -> int
     return context_reads * max(tokens, model.context_tokens) if context_reads else tokens
 
 
+def uses_at_most(uses: ToolUses, model: Model) -> ToolUses:
+    """Return the uses of a request, also those that its model makes unasked."""
+    return ONE_SEARCH if model.always_searches and not uses.times else uses
+
+
 def input_with_uses(uses: ToolUses, model: Model, *, tokens: int) -> int:
-    """Return the input of a request of so many tokens, read again after uses of tools.
+    """Return the input of a request of so many tokens, with what uses of tools add to it.
 
     The most is read if each use is followed by a reading, and those that share one come first.
     """
     reads = uses.reads
+    if not reads:
+        return (1 + uses.compactions) * (tokens + uses.times * uses.each)
     added = uses.each * (reads * (uses.times - reads) + reads * (reads + 1) // 2)
     return min((reads + 1) * tokens + added, (reads + 1) * max(tokens, model.context_tokens))
-
-
-def added_tokens_at_most(
-    usage_bound: UsageBound, model: Model, *, once: int, times: int | None = None
-) -> int:
-    """Return the input tokens that hosted calls and compactions add to `once`: so many of them,
-    else all that the request allows.
-    """
-    calls, call_tokens = usage_bound.hosted_calls, usage_bound.hosted_call_tokens
-    if model.always_searches and not calls:
-        calls, call_tokens = 1, SEARCH_TOKENS
-    most = calls + usage_bound.compactions
-    times = most if times is None else min(times, most)
-    added = min(times, calls) * call_tokens
-    return added + min(times, usage_bound.compactions) * (once + added)
 
 
 def tokens_per_s(model: Model, service_tier: str) -> float:
     """Return the fastest known output of a model in a service tier."""
     return model.tokens_per_s * SPEED_BY_TIER.get(service_tier, SPEED_MAX)
-
-
-def searches_at_most(usage_bound: UsageBound, model: Model) -> int:
-    """Return how many web searches a request can cause."""
-    return max(usage_bound.searches, int(model.always_searches))
 
 
 def not_possible(usage_bound: UsageBound) -> frozenset[str]:

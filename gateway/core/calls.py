@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, Final, Protocol
 from uuid import UUID
 
 from costs.core.usage import Usage
 from gateway.core.errors import GatewayError
+from gateway.core.kept import GivenId, Keeping, NamedIds
+from gateway.core.messages import CacheMark, Message, ResponseFormat, Tool, ToolCall
 from gateway.core.model_names import Model
 from gateway.core.seen import SeenOutput
 from gateway.core.usage_bound import NO_USES, OutputCap, OutputLimits, ToolUses, UsageBound
@@ -18,100 +21,28 @@ from orgs.core.pseudonyms import Pseudonyms
 
 DIMENSIONS: Final = ("user_id", "team_id", "project_id", "app_id", "client_id", "task_type")
 DIMENSION_MAX_CHARS: Final = 128
-
-
-# --- what is sent -----------------------------------------------------------------------------
-
-
-@frozen
-class Image:
-    """An image in a message: base64 `data` of `media_type`, or a `url`."""
-
-    media_type: str | None = None
-    data: str | None = None
-    url: str | None = None
-    detail: str | None = None
-
-
-@frozen
-class File:
-    """A document or sound in a message: base64 `data` of `media_type`, or a `url`."""
-
-    media_type: str
-    data: str | None = None
-    url: str | None = None
-    name: str | None = None
-
-
-@frozen
-class CacheMark:
-    """The end of a prompt's prefix that a vendor is asked to cache, for `ttl` (`5m`, `1h`)."""
-
-    ttl: str | None = None
-
-
-Part = str | Image | File | CacheMark
-
-
-@frozen
-class ToolCall:
-    """A tool call by a model: `arguments` is JSON as the model wrote it.
-
-    `id` is empty if the vendor gives none. `signature` is base64 of Google's thought signature,
-    which it requires to be sent back with the call.
-    """
-
-    id: str
-    name: str
-    arguments: str
-    signature: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One turn: `role` is system, user, assistant or tool.
-
-    `content` is its text. `parts` replaces it if there is more than one text. An assistant may
-    call tools; a tool's turn names the call and the tool that it answers.
-    """
-
-    role: str
-    content: str
-    parts: tuple[Part, ...] = ()
-    tool_calls: tuple[ToolCall, ...] = ()
-    tool_call_id: str | None = None
-    tool_name: str | None = None
-
-    @property
-    def pieces(self) -> tuple[Part, ...]:
-        """Its parts, without empty texts."""
-        return tuple(piece for piece in self.parts or (self.content,) if piece != "")
-
-    @property
-    def text(self) -> str:
-        """All its text."""
-        return "".join(piece for piece in self.pieces if isinstance(piece, str))
-
-
-@frozen
-class Tool:
-    """A function that the caller can run; `parameters` is a JSON schema."""
-
-    name: str
-    description: str | None = None
-    parameters: Mapping[str, Any] | None = None
-    is_strict: bool | None = None
-    cache: CacheMark | None = None
-
-
-@frozen
-class ResponseFormat:
-    """JSON output, following a schema if there is one."""
-
-    name: str = "answer"
-    schema: Mapping[str, Any] | None = None
-    description: str | None = None
-    is_strict: bool | None = None
+OWN_CODE: Final = "sdk"  # the channel of calls by code in this process
+# The channels of calls, each with where they come in.
+CHANNELS: Final = {
+    "api": "/api/ai/request",
+    "browser": "a signed-in browser",
+    OWN_CODE: "code in this process",
+    "chat.completions": "/v1/chat/completions",
+    "responses": "/v1/responses",
+    "responses.compact": "/v1/responses/compact",
+    "responses.input_tokens": "/v1/responses/input_tokens",
+    "conversations": "/v1/conversations",
+    "embeddings": "/v1/embeddings",
+    "messages": "/v1/messages",
+    "messages.count_tokens": "/v1/messages/count_tokens",
+    **{
+        method: f"/v1beta/models/*:{method}"
+        for method in (
+            *("generateContent", "streamGenerateContent", "countTokens"),
+            *("embedContent", "batchEmbedContents"),
+        )
+    },
+}
 
 
 # --- who calls --------------------------------------------------------------------------------
@@ -144,11 +75,24 @@ class Dimensions:
 
 
 @frozen
+class Session:
+    """An agent's session, and the subagent in it if it is one, as the client names them."""
+
+    id: str
+    agent_id: str | None = None
+
+    def as_dict(self) -> dict[str, str]:
+        """Return what is named, by column."""
+        return {"session_id": self.id} | ({"agent_id": self.agent_id} if self.agent_id else {})
+
+
+@frozen
 class Principal:
     """The caller: its organization, its fixed dimensions, and the channel of the request.
 
-    `key_lineage` is the first key of the rotations that led to the key. `needs` is the permission
-    that the key must have for the request, if it is any.
+    `key_lineage` is the first key of the rotations that led to the key, `needs` the permission that
+    it must have for the request, if any, `client_from` a source (`orgs.core.client_sources`).
+    `key_name` and `user_name` are what people call the key and the proved user.
     """
 
     org_id: UUID
@@ -158,6 +102,25 @@ class Principal:
     key_public: str | None = None
     key_lineage: UUID | None = None
     needs: Permission | None = None
+    client_from: str | None = None
+    session: Session | None = None
+    key_name: str | None = None
+    user_name: str | None = None
+
+    @property
+    def names(self) -> Mapping[str, str | None]:
+        """What people call the key and the user, by column."""
+        return {"key_id": self.key_name, "user_id": self.user_name}
+
+    @property
+    def proves_client(self) -> bool:
+        """Whether the key, or code in this process, names a call's client, not its caller."""
+        return self.fixed.client_id is not None or self.channel == OWN_CODE
+
+    @property
+    def caller(self) -> UUID | str | None:
+        """The key or person, who takes turns with others and has a share of what they use."""
+        return self.key_id or self.fixed.user_id
 
 
 # --- a call on its way in ---------------------------------------------------------------------
@@ -191,7 +154,8 @@ class Call:
     """A request before its model is resolved.
 
     `refusal` is set if the request could not be parsed or checked: only its audit row is then
-    written. What takes long for a large one is computed in a thread.
+    written. What takes long for a large one is computed in a thread. `named` are ids of what the
+    provider keeps. A call to a `provider` is about what it keeps: its `model` is none.
     """
 
     model: str
@@ -201,6 +165,8 @@ class Call:
     dimensions: Dimensions = Dimensions()
     idempotency_key: str | None = None
     refusal: GatewayError | None = None
+    named: NamedIds | None = None
+    provider: str | None = None
     is_large: bool = False
     body_bytes: int = 0  # in memory; of a large one
 
@@ -285,15 +251,18 @@ Hide = Callable[[object], object]
 class RelayRequest:
     """A request that is sent as bytes, and the readers of its response.
 
-    `path` is appended to the provider's base URL. `output` is what `body` allows, read from its
+    `path` is that of the API that the `dialect` is. `output` is what `body` allows, read from its
     final fields, or None if it has no output. `whole` reads a plain response, `reading` starts
     reading a streamed one, whose content type is one of `streamed_as`, with what hides keys in its
     errors and what records its output. `adjustments` are as those of a ProviderCall.
     `more_input_tokens` are those that its input can have beyond the call's usage bound, `uses` what
     tools at the provider can add to it. `count` asks for the usage of a plain response that does
-    not report it, which is free.
+    not report it, which is free. `input_count` returns the request for the tokens of the input,
+    also free, where the vendor has one. `keeping` is what the answer changes in what is known to be
+    kept. Output `is_shown` if all of it comes as it is produced: nothing of it is hidden thinking.
     """
 
+    dialect: str
     path: str
     body: bytes
     output: OutputLimits | None
@@ -305,6 +274,10 @@ class RelayRequest:
     uses: ToolUses = NO_USES
     streamed_as: frozenset[str] = frozenset({"text/event-stream"})
     count: RelayRequest | None = None
+    input_count: Callable[[], RelayRequest] | None = None
+    method: str = "POST"
+    keeping: Keeping | None = None
+    is_shown: bool = False
 
 
 Outgoing = ProviderCall | RelayRequest
@@ -319,6 +292,14 @@ class StreamReading(Protocol):
 
     def rest(self) -> bytes:
         """Return what remains to be passed on after the provider's last chunk."""
+        ...
+
+    def cut(self, *, input_tokens: int, output_tokens: int) -> bytes:
+        """Return the end of an answer that the gateway ends here, as at its output cap.
+
+        The tokens are the most that there can be, for a format that requires a usage. Only a
+        stream that is sliced (`SeenOutput`) can be ended.
+        """
         ...
 
     def completion(self) -> Completion:
@@ -364,16 +345,36 @@ class Completion:
     was seen of the answer, else at its bound. `raw_usage` is the provider's unchanged report, for
     the audit row. `body` is a relayed answer, unchanged. `vectors` are embeddings. An answer has
     `failed` if its finish reason is an error: only a client that knows the vendor's reasons may get
-    it as an answer.
+    it as an answer. `given` are the ids of a relayed answer that was not streamed. One that
+    `is_cut` was ended by the gateway, since its hold could not grow.
     """
 
     model: str
     content: str = ""
     finish_reason: str | None
     failed: bool = False
+    is_cut: bool = False
     usage: Usage | None
     raw_usage: dict[str, Any] | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     vectors: tuple[tuple[float, ...], ...] = ()
     body: bytes | None = field(default=None, repr=False)
+    given: tuple[GivenId, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@frozen
+class CallResult:
+    """A finished call with its `completion`, charged and recorded.
+
+    `cost_eur` is None if the database was not available: the call is charged when it is.
+    """
+
+    request_id: UUID
+    provider: str
+    model: str
+    completion: Completion
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_eur: Decimal | None
+    latency_ms: int

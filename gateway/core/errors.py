@@ -3,15 +3,19 @@
 GatewayError
 ├── Refused                 the gateway refused; nothing was sent
 │   ├── KeyNotAllowed       403  the key lacks the permission for such a request
-│   ├── NoRoom              403  a limit on money leaves no room for it
+│   ├── NoRoom              403  a limit on money leaves no room for it; 429 if it is only held,
+│   │                            or over a rate
+│   ├── NotKept             404  it names an id that the provider did not give to the organization
 │   └── AlreadyDone         409  the Idempotency-Key's request was already completed
 └── ProviderFailed          a provider was called, or could not be
     ├── NotConfigured       503  nothing was sent
+    ├── ProviderFull        429  it has as many calls as it takes at once: nothing was sent
     ├── Unreachable         503  nothing was sent
     ├── RateLimited         429  the provider refused before it worked
     ├── Rejected            502  the provider answered with an error status: nothing was billed
     ├── CredentialsRefused  502  the provider refused this installation's key: nothing was billed
     ├── NeverSent           499  the client disconnected before the call was sent
+    ├── ConversationLocked  409  another call adds to the same conversation: nothing was sent
     ├── Broken              502  sent, without a usable answer: the outcome is unknown
     ├── FailedAnswer        502  the provider ended its answer with an error: billed as it reports
     ├── TimedOut            504  sent, without an answer in time: the outcome is unknown
@@ -21,13 +25,16 @@ GatewayError
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 from uuid import UUID
 
 from costs.core.usage import Usage
 
 if TYPE_CHECKING:
     from gateway.core.calls import Completion
+
+
+HELD_CODE: Final = "rate_limited"
 
 
 class GatewayError(Exception):
@@ -63,13 +70,26 @@ class KeyNotAllowed(Refused):
 class NoRoom(Refused):
     """The request could cost more than is left of a limit.
 
-    `is_held` means that it fits as soon as calls in flight have ended; otherwise the limit is
-    spent, or smaller than the request.
+    `is_held` means that it fits as soon as calls in flight have ended, or its turn in a rate has
+    come, for which it waited in vain; otherwise the limit, whose kind `code` says, is spent, or
+    smaller than the request.
     """
 
     def __init__(self, code: str, message: str, *, is_held: bool, retry_after_s: int) -> None:
-        super().__init__(code, message, retry_after_s=retry_after_s)
+        code, status = (HELD_CODE, 429) if is_held else (code, 403)
+        super().__init__(code, message, status=status, retry_after_s=retry_after_s)
         self.is_held = is_held
+
+
+class NotKept(Refused):
+    """The request names an id that the provider did not give to the organization, or no more.
+
+    `param` is the field that names it, None for a path.
+    """
+
+    def __init__(self, message: str, *, param: str | None = None, code: str = "not_found") -> None:
+        super().__init__(code, message, status=404)
+        self.param = param
 
 
 def overloaded() -> Refused:
@@ -97,7 +117,8 @@ class AlreadyDone(Refused):
 
 
 class ProviderFailed(GatewayError):
-    """A provider call failed. `nothing_billed` states whether that is proven.
+    """A provider call failed. `nothing_billed` states whether that is proven, `never_sent` whether
+    even that nothing was sent.
 
     `provider_type` is the type of the provider's own error, empty if it names none; None if the
     answer is no such error. `body` is a relayed error, with keys hidden, and `headers` are those
@@ -105,6 +126,7 @@ class ProviderFailed(GatewayError):
     """
 
     nothing_billed: ClassVar[bool] = False
+    never_sent: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -126,6 +148,20 @@ class NotConfigured(ProviderFailed):
     status = 503
     code = "provider_not_configured"
     nothing_billed = True
+    never_sent = True
+
+
+class ProviderFull(ProviderFailed):
+    """The provider has as many calls of this process as it takes at once; nothing was sent."""
+
+    status = 429
+    code = HELD_CODE
+    nothing_billed = True
+    never_sent = True
+
+    def __init__(self, title: str) -> None:
+        sentence = f'Provider "{title}" has as many calls as it takes at once; nothing was sent'
+        super().__init__(sentence, retry_after_s=1)
 
 
 class Unreachable(ProviderFailed):
@@ -134,6 +170,7 @@ class Unreachable(ProviderFailed):
     status = 503
     code = "provider_unavailable"
     nothing_billed = True
+    never_sent = True
 
 
 class RateLimited(ProviderFailed):
@@ -166,6 +203,19 @@ class CredentialsRefused(ProviderFailed):
     def __init__(self, message: str, *, reported: str, provider_status: int) -> None:
         super().__init__(message, provider_status=provider_status)
         self.reported = reported
+
+
+class ConversationLocked(ProviderFailed):
+    """Another call adds to the same conversation, whose size is therefore not known."""
+
+    status = 409
+    code = "conversation_locked"
+    nothing_billed = True
+    never_sent = True
+
+    def __init__(self) -> None:
+        sentence = "Another call adds to this conversation; retry when it has ended"
+        super().__init__(sentence, retry_after_s=1)
 
 
 class Broken(ProviderFailed):
@@ -208,6 +258,7 @@ class NeverSent(ProviderFailed):
     status = 499
     code = "client_disconnected"
     nothing_billed = True
+    never_sent = True
 
 
 class ClientGone(ProviderFailed):

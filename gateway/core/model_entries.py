@@ -2,7 +2,8 @@
 
 An entry matches its own name, that name's dated snapshots and its `-latest`, and nothing else;
 `*` stands for any characters. Where the names are those by which a model is blocked
-(`Model.names`), an entry of a model matches what was fine-tuned from it, too.
+(`Model.names`), an entry of a model matches what was fine-tuned from it, too. `region:eu` matches
+the models of the providers that have the tag `eu`.
 
 No pattern is compiled and nothing is tried again: a name is looked up in a set, and the parts of an
 entry between its `*` are searched once from left to right. So no list takes longer than its length.
@@ -18,7 +19,7 @@ from typing import Final
 from uuid import UUID
 
 from costs.core.model_names import DATE
-from gateway.core.model_names import NAME_MAX_CHARS, Catalog
+from gateway.core.model_names import NAME_MAX_CHARS, REGION, Catalog
 
 ENTRIES_MAX: Final = 200  # of one list
 WILDCARD_ENTRIES_MAX: Final = 50  # of one list: these are searched one by one
@@ -129,6 +130,8 @@ def _fault_in_entry(entry: str) -> str | None:
 def _bases(name: str) -> Iterable[str]:
     """Yield the name, and every name that it is a dated snapshot of."""
     yield name
+    if name.startswith(REGION):
+        return
     for place in range(max(1, len(name) - _DATE_MAX_CHARS), len(name)):
         # Without the first condition these were a third of what a new name costs.
         if name[place] in _DATE_SEPARATORS and _SNAPSHOT.fullmatch(name, place):
@@ -139,9 +142,12 @@ def _matches(parts: tuple[str, ...], name: str) -> bool:
     """Whether the parts follow each other in the name, the first at its start, the last at its end.
 
     Each part is taken where it is found first: a later place leaves less for those after it. An
-    entry with a provider's prefix is compared only with names that have one.
+    entry with a provider's prefix is compared only with names that have one, and regions only with
+    entries of regions.
     """
     first, *middle, last = parts
+    if name.startswith(REGION) and not first.startswith(REGION):
+        return False
     place, end = len(first), len(name) - len(last)
     if end < place or not (name.startswith(first) and name.endswith(last)):
         return False

@@ -13,12 +13,15 @@ from functools import lru_cache
 from typing import Final
 
 from costs.core.model_names import DATE, NAME, PREFIXES
+from gateway.core.providers import NO_PROVIDER, ProviderConfig
 
 NAME_MAX_CHARS: Final = 200
+# What policies call the models of all providers with a tag.
+REGION: Final = "region:"
 # Every model since 2025 supports this cap.
 UNLISTED_CAP_TOKENS: Final = 32_000
 FOUND_MAX: Final = 10_000  # callers choose the names, so the cache is bounded
-_FINE_TUNE: Final = "ft"
+FINE_TUNE: Final = "ft:"
 # Whose models a wildcard stands for behind a prefix that names no vendor (`models/*`).
 _VENDOR_OF_PREFIXES: Final = "google"
 _DATED_NAME = re.compile(rf"(.+?)({DATE})")
@@ -35,10 +38,14 @@ class Model:
 
     `id` is the vendor's id. `current` is the dated snapshot that a floating id resolves to, if the
     vendor documents it. `tokenizer` is a tiktoken encoding; `token_margin` multiplies its count if
-    it is not the vendor's own. `max_output_tokens` is the maximum of one answer, including
-    thinking; `image_tokens` the maximum of one image; `tokens_per_s` the fastest known output.
-    `base_names` are those of the model that a fine-tuned one was made from. The maximum of one that
-    is not listed in the catalog is a guess. Some vendors require a cap in every request.
+    it is not the vendor's own. `beta_context_tokens` is the context of a request that asks for a
+    larger one, if the vendor sells it as a beta. `max_output_tokens` is the maximum of one answer,
+    including thinking; `image_tokens` the maximum of one image; `tokens_per_s` the fastest known
+    output. `base_names` are those of the model that a fine-tuned one was made from. The maximum of
+    one that is not listed in the catalog is a guess. Some vendors require a cap in every request.
+    `served_by` is the provider's configuration: of the catalog's models the vendor's without a key.
+    `spelling` is what is sent of a name that is not the vendor's: a server may distinguish cases.
+    `listed_name` is a name with a slash that a provider lists, if no provider's name is before it.
     """
 
     id: str
@@ -47,6 +54,7 @@ class Model:
     current: str | None = None
     # A model that is not in the catalog is assumed to be one of the largest.
     context_tokens: int = 2_097_152
+    beta_context_tokens: int | None = None
     max_output_tokens: int = 4096
     tokenizer: str = "o200k_base"
     token_margin: float = 1.0
@@ -55,6 +63,14 @@ class Model:
     base_names: tuple[str, ...] = ()
     is_listed: bool = True
     requires_cap: bool = False
+    served_by: ProviderConfig = NO_PROVIDER
+    spelling: str = ""
+    listed_name: str = ""
+
+    @property
+    def sent_name(self) -> str:
+        """The name that is sent: the provider's own."""
+        return self.served_by.sent_name(self.id, spelling=self.spelling or self.id)
 
     @property
     def default_output_tokens(self) -> int:
@@ -64,6 +80,22 @@ class Model:
         """
         most = self.max_output_tokens
         return most if self.is_listed else min(most, UNLISTED_CAP_TOKENS)
+
+    @property
+    def input_max_tokens(self) -> int | None:
+        """The most input that the vendor accepts and bills in one reading, None if not known.
+
+        It refuses what does not fit in the context. Ids with `latest` stand for other models in
+        time, those that are not listed have a guess, and embeddings have many inputs.
+        """
+        is_known = self.is_listed and "latest" not in self.id and not self.makes_embeddings
+        return self.context_tokens if is_known else None
+
+    def with_beta_context(self) -> Model:
+        """Return the model as a request gets it that asks for the larger context."""
+        if self.beta_context_tokens is None:
+            return self
+        return replace(self, context_tokens=self.beta_context_tokens)
 
     @property
     def makes_embeddings(self) -> bool:
@@ -77,12 +109,32 @@ class Model:
 
     @property
     def own_names(self) -> tuple[str, ...]:
-        """Every name of exactly this model, each also as `provider/name`.
+        """Every name of exactly this model, each also as `provider/name`, and its regions.
 
         The snapshot that a floating name resolves to is not included: allowing a snapshot does not
         allow whatever the name resolves to next.
         """
-        return self._as_entries(self.id, *self.aliases)
+        return (*self._as_entries(self.id, *self.aliases), *self.other_names)
+
+    @property
+    def qualified_name(self) -> str:
+        """The name that calls name it by: of a row's model `PROVIDER/NAME`, in its spelling."""
+        return f"{self.provider}/{self.spelling}" if self.served_by.is_row else self.id
+
+    @property
+    def other_names(self) -> tuple[str, ...]:
+        """The own names that its provider gives it: `region:eu`, and one with a slash."""
+        regions = (f"{REGION}{tag.casefold()}" for tag in self.served_by.regions)
+        return (*map(_as_compared, filter(None, (self.listed_name,))), *regions)
+
+    @property
+    def price_names(self) -> tuple[str, ...]:
+        """The names under which its price may be listed, most specific first.
+
+        A row's are exactly its own: what looks like a date or a variant there is another model, at
+        another price (`deepseek-r1-0528`, `deepseek-r1:free`).
+        """
+        return (self.id.casefold(),) if self.served_by.is_row else price_names(self.id)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -91,11 +143,14 @@ class Model:
         Blocking one of these blocks the model; budgets of them count it.
         """
         own = self._as_entries(self.id, *self.aliases, self.current or self.id)
-        return (*own, *self.base_names)
+        return (*own, *self.other_names, *map(_as_compared, self.base_names))
 
     def _as_entries(self, *called: str) -> tuple[str, ...]:
-        bare = dict.fromkeys(_as_compared(name) for name in called)
-        return (*bare, *(f"{self.provider}/{name}" for name in bare))
+        names = dict.fromkeys(_as_compared(name) for name in called)
+        # What a reseller calls `openai/gpt-4o` is no model of the provider `openai`, and callers
+        # choose names: none of them is a region.
+        bare = (name for name in names if "/" not in name and not name.startswith(REGION))
+        return (*bare, *(f"{self.provider}/{name}" for name in names))
 
     def snapshot(self, date: str) -> Model:
         """Return this model's snapshot of `date` (`-20240620`), with all of its aliases."""
@@ -122,7 +177,7 @@ class CatalogVendor:
     `max_output_tokens` is the default of such a model; it is high, since bounds depend on it.
     """
 
-    name: str
+    config: ProviderConfig
     model_prefixes: tuple[str, ...]
     tokenizer: str
     token_margin: float
@@ -130,6 +185,11 @@ class CatalogVendor:
     tokens_per_s: int
     max_output_tokens: int = 131_072
     requires_cap: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its name, the prefix of its models."""
+        return self.config.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +288,7 @@ class Catalog:
                 tokens_per_s=vendor.tokens_per_s,
                 is_listed=False,
                 requires_cap=vendor.requires_cap,
+                served_by=vendor.config,
             )
         return None
 
@@ -240,7 +301,7 @@ class Catalog:
         """
         kind, _, rest = name.partition(":")
         base = rest.partition(":")[0]
-        return self._model(base, base) if kind == _FINE_TUNE and base else None
+        return self._model(base, base) if f"{kind}:" == FINE_TUNE and base else None
 
 
 def _as_compared(name: str) -> str:
@@ -271,5 +332,5 @@ def price_names(model_id: str) -> tuple[str, ...]:
     (`ft:gpt-4o-2024-08-06:acme::abc`) the same for fine-tunes of its base model.
     """
     folded = model_id.casefold()
-    base = ":".join(folded.split(":")[:2]) if folded.startswith("ft:") else folded
+    base = ":".join(folded.split(":")[:2]) if folded.startswith(FINE_TUNE) else folded
     return tuple(dict.fromkeys((folded, undated(folded), base, undated(base))))

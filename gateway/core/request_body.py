@@ -7,15 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from gateway.core import strict_json
-from gateway.core.calls import (
-    DIMENSION_MAX_CHARS,
-    Call,
-    Dimensions,
-    Message,
-    Principal,
-    ProviderCall,
-)
+from gateway.core.calls import DIMENSION_MAX_CHARS, Call, Dimensions, Principal, ProviderCall
 from gateway.core.errors import Refused
+from gateway.core.messages import Message
 from gateway.core.model_names import NAME_MAX_CHARS, Model
 from gateway.core.usage_bound import OutputCap, OutputLimits, UsageBound
 from orgs.core.pseudonyms import Pseudonyms
@@ -36,6 +30,8 @@ NAME_IN_JSON: Final = {
     "client_id": "clientId",
     "task_type": "taskType",
 }
+# What rows also have: the session of an agent, and the subagent in it.
+SESSION_IN_JSON: Final = {"session_id": "sessionId", "agent_id": "agentId"}
 DIMENSION_HEADERS: Final = {
     name: f"x-pulse-{name.replace('_', '-')}" for name in NAME_IN_JSON if name != "user_id"
 }

@@ -10,6 +10,7 @@ from math import ceil
 from typing import Final
 
 from costs.core.usage import Usage
+from gateway.core.kept import GivenId
 
 # Output that the provider had produced and that had not arrived when its connection was closed:
 # seconds at the model's fastest known rate, besides one more event as large as the largest.
@@ -103,7 +104,11 @@ class SeenOutput:
     the model is. What comes `in_bursts` (a tool's arguments) is shown a while later.
     Where the provider `shows_tools`, its own searches and other `tool_uses` are counted as they
     begin. `usage` is what the provider reported last: it `is_final` if all choices had ended;
-    where it reports again and again, what was seen `is_counted` by it.
+    where it reports again and again, what was seen `is_counted` by it. `given` are the ids that
+    were seen, and that are not known yet.
+
+    The gateway may end a stream that `is_sliced`: its hold grows with it. What it has not read of
+    one while its client `is_behind` is unknown, as where output comes in bursts.
     """
 
     choices: int = 1
@@ -113,11 +118,14 @@ class SeenOutput:
     is_counted: bool = False
     is_final: bool = False
     in_bursts: bool = False
+    is_sliced: bool = False
+    is_behind: bool = False
     searches: int = 0
     tool_uses: int = 0
     text: SeenText = field(default_factory=SeenText)
     thoughts: SeenText = field(default_factory=SeenText)
     usage: Usage | None = None
+    given: list[GivenId] = field(default_factory=list)
     _begun: set[str] = field(default_factory=set)
     _ended: set[str] = field(default_factory=set)
     _before_s: float = 0.0
@@ -170,6 +178,13 @@ class SeenOutput:
         for choice in range(self.choices):
             self.end(choice)
 
+    def take_unreported(self, text: str, now_s: float) -> None:
+        """Record the text of an answer that came as a whole, without a usage."""
+        self.arrive(now_s)
+        self.text.add(text)
+        for choice in range(self.choices):
+            self.end(choice)
+
     def report(self, usage: Usage | None) -> None:
         """Record that the provider reported the usage so far; None is none that is usable."""
         if usage is not None:
@@ -194,16 +209,19 @@ class SeenOutput:
         seen = max(seen, self.usage.output_tokens if self.usage else 0)
         if self.has_ended:
             return seen
-        silent_s = now_s - self.seen_s if self.in_bursts else 0.0
+        silent_s = now_s - self.seen_s if self.in_bursts or self.is_behind else 0.0
         on_its_way = _tokens(ON_ITS_WAY_S + silent_s, tokens_per_s)
         return seen + on_its_way + self.text.event_tokens(text)
 
 
-async def arrived(seen: SeenOutput) -> None:
-    """Return when what had arrived from the provider is read."""
+async def arrived(seen: SeenOutput, *, events_max: float = ARRIVED_EVENTS) -> None:
+    """Return when what had arrived from the provider is read.
+
+    More than `events_max` in ARRIVED_S had arrived before.
+    """
     end_s = time.monotonic() + ARRIVED_MAX_S
     is_late, before = True, 0
-    while (is_late or seen.events - before > ARRIVED_EVENTS) and time.monotonic() < end_s:
+    while (is_late or seen.events - before > events_max) and time.monotonic() < end_s:
         before, due_s = seen.events, time.monotonic() + ARRIVED_S
         await asyncio.sleep(ARRIVED_S)
         is_late = time.monotonic() - due_s > LATE_S

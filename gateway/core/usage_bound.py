@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from costs.core.usage import STANDARD_PLACE, STANDARD_TIER
+from gateway.core.kept import KeptTokens
 from orgs.core.frozen import frozen
 
-# The most tool calls that a provider may run for one request where a limit applies; elsewhere a
-# guess for requests that set no maximum.
+# The most tool calls that OpenAI may run for one request where a limit applies; elsewhere, and for
+# Google's searches, which have no maximum, a guess.
 HOSTED_CALLS_MAX: Final = 8
+# The most web searches of a request that a policy can allow.
+SEARCHES_MAX: Final = 1000
 # What one search adds to the input, in all readings that follow it together: two of the blocks of
 # 8,000 tokens as which OpenAI bills a search's content for some models. No vendor documents a
 # maximum; a bill above the hold is an overrun, of which alerts tell.
@@ -50,13 +53,8 @@ class UsageBound:
     `texts` are all that a vendor may tokenize as text; `messages` have a frame around each,
     `overhead_tokens` are what vendors add besides (tools). `images` cost as much as the model's
     most expensive image. `context_reads` is how often a vendor may read its whole context, 0 if it
-    reads only what is in the request; sound, video and documents have no other bound. `searches`
-    are those of the current search tool, `search_previews` those of OpenAI's earlier one. `buckets`
-    are those beyond plain text that it can fill.
-
-    `hosted_calls` are tool calls that the vendor runs by itself, of which each adds at most
-    `hosted_call_tokens` of input. They are guessed if the body sets no maximum. In each of
-    `compactions` the vendor reads its input once more, and writes as much as in the answer.
+    reads only what is in the request; sound, video and documents have no other bound. `buckets` are
+    those beyond plain text that it can fill.
 
     `output` is what the caller's body allows, None for a request without output (embeddings). Only
     the output cap is decided from it: a call is bounded by what its outgoing request allows.
@@ -64,6 +62,9 @@ class UsageBound:
     `pages` are those of documents, each read as an image and as text. `unknown` names what the
     request asks for that is not known here and may have a price: such a call is held at its model's
     highest rates.
+
+    `kept` are the tokens of what the provider keeps and the request names. `asks_larger_context` is
+    whether it asks for the larger context that some models have as a beta.
 
     `unbounded` is a sentence saying why the figures are estimates and not bounds; such a request is
     refused if a limit applies. One that `is_free` is checked and recorded, and costs nothing.
@@ -75,31 +76,15 @@ class UsageBound:
     images: int = 0
     pages: int = 0
     context_reads: int = 0
-    searches: int = 0
-    search_previews: int = 0
-    hosted_calls: int = 0
-    hosted_call_tokens: int = 0
-    hosted_calls_guessed: bool = False
-    compactions: int = 0
     buckets: frozenset[str] = frozenset()
     service_tier: str = STANDARD_TIER
     place: str = STANDARD_PLACE
     output: OutputLimits | None = OutputLimits()
     is_free: bool = False
     unknown: tuple[str, ...] = ()
+    kept: tuple[KeptTokens, ...] = ()
+    asks_larger_context: bool = False
     unbounded: str | None = None
-
-    def with_hosted_calls(self, most: int | None) -> UsageBound:
-        """Return the bound of the same body with at most so many hosted calls; None: any number."""
-        if most is None or not self.hosted_calls:
-            return self
-        calls = most if self.hosted_calls_guessed else min(self.hosted_calls, most)
-        return replace(
-            self,
-            hosted_calls=calls,
-            searches=calls if self.searches else 0,
-            search_previews=calls if self.search_previews else 0,
-        )
 
 
 NOTHING = UsageBound()
@@ -111,7 +96,11 @@ class ToolUses:
 
     Each of so many `times` adds `each` tokens to the input, of which the model has written up to
     `written` beyond the output cap. The provider reads everything once more after a use, at most
-    `reads` times: uses beyond these are together with others. `searches` have a fee.
+    `reads` times: uses beyond these are together with others. If that is 0, `each` is a figure for
+    all readings together. `searches` have a fee: `by_preview` that of OpenAI's earlier tool.
+
+    In each of `compactions` the provider reads all of it once more, and writes as much as in the
+    answer.
     """
 
     times: int = 0
@@ -119,13 +108,39 @@ class ToolUses:
     each: int = 0
     written: int = 0
     searches: int = 0
+    by_preview: bool = False
+    compactions: int = 0
 
     def first(self, times: int) -> ToolUses:
         """Return the first of these uses."""
-        return replace(self, times=min(times, self.times), reads=min(times, self.reads))
+        return replace(
+            self,
+            times=min(times, self.times),
+            reads=min(times, self.reads),
+            compactions=min(times, self.compactions),
+        )
 
 
 NO_USES = ToolUses()
+# Of a model that searches for every answer.
+ONE_SEARCH = ToolUses(times=1, each=SEARCH_TOKENS, searches=1)
+
+
+@frozen
+class UsesLimit:
+    """How often a request may use a tool at the provider: at least once.
+
+    `policy` is the name of the policy that says so, None for a limit of the gateway's own.
+    """
+
+    most: int
+    policy: str | None = None
+
+    def note(self, sentence: str) -> str:
+        """Return a sentence that says what was lowered, with the policy."""
+        return f'{sentence} by policy "{self.policy}"' if self.policy else sentence
+
+
 # What decides a cap: the caller, the model's maximum, its context, a policy, or what is left of a
 # limit of money.
 BY_CALLER: Final = "caller"
@@ -135,15 +150,29 @@ BY_POLICY: Final = "policy"
 BY_ROOM: Final = "room"
 BY_GATEWAY: Final = frozenset({BY_CONTEXT, BY_POLICY, BY_ROOM})
 
+# What the bound of the input is computed from, as the trace says it: the bytes, OpenAI's tokenizer,
+# or the vendor's own count.
+BY_BYTES: Final = "bytes"
+BY_TOKENS: Final = "tokens"
+BY_COUNT: Final = "count_tokens"
+
 
 @dataclass(frozen=True, slots=True)
 class OutputCap:
     """The token cap of one answer, whether it is written into the request, and what decided it.
 
-    `hosted_calls` are the most tool calls that the provider may run: None where no limit applies.
+    Tools at the provider are limited where a limit applies (`is_limited`), and `searches` where a
+    policy has a number of its own.
     """
 
     tokens: int
     is_written: bool
     by: str = BY_CALLER
-    hosted_calls: int | None = None
+    is_limited: bool = False
+    searches: UsesLimit | None = None
+
+    def uses_limit(self, default: int, *, searches: bool) -> UsesLimit | None:
+        """Return the limit of a tool, which may search: `default` without a policy's."""
+        if searches and self.searches is not None:
+            return self.searches
+        return UsesLimit(most=default) if self.is_limited else None

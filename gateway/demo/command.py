@@ -36,7 +36,10 @@ PROMPTS: Final = 20_000
 REQUESTS_MAX: Final = 10_000_000
 DAYS_MAX: Final = 3650
 BAR_CHARS: Final = 30
-GROWN: Final = ("ai_request_log", "cost_event", "daily_cost", "hold", "hold_period", "period")
+GROWN: Final = (
+    *("ai_request_log", "cost_event", "daily_cost", "hold", "hold_period", "period"),
+    "session_cost",
+)
 
 
 class Command(BaseCommand):

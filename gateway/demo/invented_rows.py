@@ -25,13 +25,18 @@ from costs.core.rates import Rates, StoredRates
 from costs.core.usage import STANDARD_TIER, Usage, UsageCeiling
 from costs.ledger.charges import (
     NOTHING,
+    NOTHING_OF_SESSION,
     ChargedTo,
+    OfSession,
     Sums,
     added,
     charged_to,
     day_row,
     event_row,
     month_row,
+    session_of,
+    session_row,
+    session_sums,
     sums_of,
 )
 from costs.ledger.stores.base import Store
@@ -43,9 +48,11 @@ from costs.ledger.stores.tables import (
     MONTHLY_COST,
     PERIOD,
     RATE_CARD,
+    SESSION_COST,
     Row,
 )
-from gateway.call.journal import AI_REQUEST_LOG
+from gateway.call.records.journal import AI_REQUEST_LOG
+from gateway.core.calls import Session
 from gateway.demo.invention import MODELS, Invented
 
 OUTPUT_CAP: Final = 4096
@@ -85,6 +92,7 @@ class InventedDay:
     log: list[Row] = field(default_factory=list)
     cards: dict[UUID, StoredRates] = field(default_factory=dict)
     lines: dict[ChargedTo, Sums] = field(default_factory=dict)
+    sessions: dict[tuple[ChargedTo, OfSession], Sums] = field(default_factory=dict)
     settled_nanoeur: int = 0
     overrun_nanoeur: int = 0
 
@@ -122,6 +130,13 @@ class InventedDay:
         store.insert(AI_REQUEST_LOG, self.log)
         store.insert(
             DAILY_COST, [day_row(period_id, self.org_id, self.day, *line) for line in lines]
+        )
+        store.insert(
+            SESSION_COST,
+            [
+                session_row(period_id, self.org_id, self.day, named, of, sums)
+                for (named, of), sums in self.sessions.items()
+            ],
         )
         store.insert(MONTHLY_COST, [month_row(self.org_id, month, *line) for line in lines])
         store.commit()
@@ -222,8 +237,12 @@ class InventedDay:
         moment = hold["resolved_at"] + (CORRECTED_AFTER if is_late else timedelta())
         row = event_row(self._id(moment), step, settlement, held_at=hold["held_at"], now=moment)
         self.events.append(row)
-        named = charged_to(settlement.charge_to)
-        self.lines[named] = added(self.lines.get(named, NOTHING), sums_of(step, settlement.usage))
+        named, more = charged_to(settlement.charge_to), sums_of(step, settlement.usage)
+        self.lines[named] = added(self.lines.get(named, NOTHING), more)
+        of = session_of(settlement.charge_to)
+        if of is not None:
+            known = self.sessions.get((named, of), NOTHING_OF_SESSION)
+            self.sessions[named, of] = added(known, session_sums(more, settlement.usage))
 
     def _log(self, request: Invented, **columns: Any) -> None:
         source = request.source
@@ -238,6 +257,7 @@ class InventedDay:
                 "provider": provider,
                 "prompt_hash": self.rng.choice(self.prompt_hashes),
                 **_dimensions(request),
+                **_session(request),
                 "key_id": source.key_id,
                 **columns,
             }
@@ -252,8 +272,11 @@ class InventedDay:
 
 
 def _usage(request: Invented) -> Usage:
+    # An agent's turn reads most of the conversation again.
+    cached = 0 if request.session_id is None else request.input_tokens * 4 // 5
     return Usage(
-        input_uncached=request.input_tokens,
+        input_uncached=request.input_tokens - cached,
+        cache_read=cached,
         output_text=request.output_tokens,
         service_tier=UNPRICED_TIER if request.end == "unpriced" else STANDARD_TIER,
     )
@@ -275,6 +298,12 @@ def _dimensions(request: Invented) -> dict[str, str | None]:
     }
 
 
+def _session(request: Invented) -> dict[str, str]:
+    if request.session_id is None:
+        return {}
+    return Session(id=request.session_id, agent_id=request.agent_id).as_dict()
+
+
 def _charge_to(request: Invented) -> dict[str, str | None]:
     provider, requested, answered, _ = MODELS[request.model]
     key_id = request.source.key_id
@@ -283,4 +312,5 @@ def _charge_to(request: Invented) -> dict[str, str | None]:
         "provider": provider,
         **_dimensions(request),
         "key_id": str(key_id) if key_id else None,
+        **_session(request),
     }

@@ -5,12 +5,13 @@ Plain values from a seed, the same each time; `gateway.demo.invented_rows` makes
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from random import Random
 from typing import Final
-from uuid import UUID
+from uuid import UUID, uuid5
 from zoneinfo import ZoneInfo
 
 from costs.core.calendar.periods import first_instant
@@ -56,6 +57,8 @@ ENDS: Final = (
     *(("unknown", 4), ("cut", 4), ("late", 4), ("over", 1), ("unpriced", 1)),
 )
 SERVICES_SHARE: Final = 0.68
+IDE: Final = "ide"
+SESSION_S: Final = 5 * 3600
 WEEKEND: Final = {5: 0.32, 6: 0.25}
 
 
@@ -85,6 +88,8 @@ class Invented:
     output_tokens: int
     latency_ms: int
     end: str
+    session_id: str | None = None
+    agent_id: str | None = None
 
 
 def sources(
@@ -100,7 +105,7 @@ def sources(
     busy = [rng.paretovariate(1.3) for _ in user_ids]
     for user_id, amount in zip(user_ids, busy, strict=True):
         team = rng.choice(TEAMS)
-        used = rng.choice(("chat", "ide", None))
+        used = rng.choice(("chat", IDE, None))
         models = tuple(_models(rng, 3))
         found.append(_source(user_id, team, f"{team}-internal", used, None, False, models))
         weights.append((1 - SERVICES_SHARE) * amount / sum(busy))
@@ -140,8 +145,10 @@ def day_of_requests(  # noqa: PLR0913  keyword-only
     moments = sorted(min((hour + rng.random()) * 3600, length_s - 1e-3) for hour in hours)
     chosen = rng.choices(sources, weights, k=count)
     ends = rng.choices([end for end, _ in ENDS], [often for _, often in ENDS], k=count)
+    turns: Counter[str] = Counter()
     for second, source, end in zip(moments, chosen, ends, strict=True):
         tokens = min(100_000, int(rng.lognormvariate(6.2, 1.0)) + 8)
+        session_id, agent_id = _session(source, day, second, turns)
         yield Invented(
             at=starts_at + timedelta(seconds=second),
             source=source,
@@ -152,7 +159,23 @@ def day_of_requests(  # noqa: PLR0913  keyword-only
             output_tokens=min(4_000, int(rng.lognormvariate(5.0, 0.9)) + 1),
             latency_ms=int(rng.lognormvariate(7.1, 0.6)),
             end=end,
+            session_id=session_id,
+            agent_id=agent_id,
         )
+
+
+def _session(
+    source: Source, day: date, second: float, turns: Counter[str]
+) -> tuple[str | None, str | None]:
+    """Return the session and the agent of a request: who works in an IDE begins one every few
+    hours, and one turn in four is a subagent's.
+    """
+    if source.app_id != IDE or source.user_id is None:
+        return None, None
+    session_id = str(uuid5(UUID(source.user_id), f"{day} {int(second) // SESSION_S}"))
+    turns[session_id] += 1
+    turn = turns[session_id]
+    return session_id, f"agent-{turn // 12 + 1}" if turn % 4 == 0 else None
 
 
 def _models(rng: Random, count: int) -> list[int]:

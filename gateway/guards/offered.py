@@ -2,62 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gateway.core.attempts import Alias
-from gateway.core.model_names import Catalog, Model, Offered
+from gateway.core.model_names import Model, Offered
 from gateway.guards.policies import OK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """What decides: the configured providers, the policies' verdicts, the organization's aliases.
+    """What decides: the names to list, the models that they mean, the policies' verdicts on these,
+    the organization's aliases.
 
-    `aliases` are by normalized name.
+    A provider with a fault cannot be called. `aliases` are by normalized name.
     """
 
-    catalog: Catalog
-    providers: Collection[str]
+    names: Callable[[], Iterable[str]]
+    resolve: Callable[[str], Model | None]
     verdicts_on: Callable[[Model], Sequence[str]]
     is_priced: Callable[[Model], bool]
     aliases: Mapping[str, Alias] = field(default_factory=dict)
 
     def all(self) -> list[Offered]:
-        """Return every usable model: the aliases first, then each model once."""
+        """Return every usable model: the aliases first, then each name once."""
         own = (self._by_alias(alias) for alias in self.aliases.values())
-        models = {model.id: model for model in self.catalog.by_name.values()}
-        listed = (
-            Offered(model.id, model)
-            for model in models.values()
-            if model.id not in self.aliases and self._may_be_asked(model)
-        )
-        return [*(each for each in own if each is not None), *listed]
+        names = (name for name in self.names() if name.casefold() not in self.aliases)
+        return [each for each in (*own, *map(self._by_name, names)) if each is not None]
 
     def find(self, name: str) -> Offered | None:
         """Return the model that `name` resolves to, or None if it is unknown or may not be used."""
         alias = self.aliases.get(name.strip().casefold())
         if alias is not None:
             return self._by_alias(alias)
-        model = self.catalog.find(name)
-        is_offered = model is not None and self._may_be_asked(model)
-        return Offered(model.id, model) if model is not None and is_offered else None
+        return self._by_name(name)
 
     def _by_alias(self, alias: Alias) -> Offered | None:
         """Return the alias's first usable model: models without a configured provider are skipped,
         and one that is refused refuses the request.
         """
         for name in alias.models:
-            model = self.catalog.find(name)
+            model = self.resolve(name)
             if model is None or not self._is_allowed(model):
                 return None
-            if model.provider in self.providers:
+            if model.served_by.fault is None:
                 return Offered(alias.name, model)
         return None
 
-    def _may_be_asked(self, model: Model) -> bool:
-        return model.provider in self.providers and self._is_allowed(model)
+    def _by_name(self, name: str) -> Offered | None:
+        model = self.resolve(name)
+        if model is None or model.served_by.fault is not None or not self._is_allowed(model):
+            return None
+        return Offered(_listed_name(name, model), model)
 
     def _is_allowed(self, model: Model) -> bool:
         is_let_pass = all(verdict == OK for verdict in self.verdicts_on(model))
         return is_let_pass and self.is_priced(model)
+
+
+def _listed_name(name: str, model: Model) -> str:
+    """Return the name to list: as its server spells it, with the row's prefix if it was given."""
+    if not model.served_by.is_row:
+        return model.id
+    has_prefix = name.strip().casefold().startswith(f"{model.provider}/")
+    return model.qualified_name if has_prefix else model.spelling

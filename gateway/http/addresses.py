@@ -32,7 +32,8 @@ class Api(Enum):
 # What the base URL of each one's clients ends with.
 _BASES: Final = {Api.OPENAI: "/v1", Api.ANTHROPIC: "", Api.GOOGLE: ""}
 _SERVED: Final = {
-    Api.OPENAI: "/v1/chat/completions, /v1/responses, /v1/embeddings and /v1/models",
+    Api.OPENAI: "/v1/chat/completions, /v1/responses, /v1/conversations, /v1/embeddings and "
+    "/v1/models",
     Api.ANTHROPIC: "/v1/messages, /v1/messages/count_tokens and /v1/models",
     Api.GOOGLE: "/v1beta/models/{model}:generateContent, :streamGenerateContent, :countTokens, "
     ":embedContent, :batchEmbedContents and /v1beta/models",
@@ -41,7 +42,8 @@ _SERVED: Final = {
 
 # How each served path ends, with its API. The list of models has the path of all three.
 _ENDS: Final = re.compile(
-    r"/(?:(?P<openai>chat/completions|responses|embeddings)"
+    r"/(?:(?P<openai>chat/completions|embeddings|responses(?:/[^/]+(?:/input_items)?)?"
+    r"|conversations(?:/[^/]+(?:/items(?:/[^/]+)?)?)?)"
     r"|(?P<anthropic>messages(?:/count_tokens)?)"
     r"|(?P<google>models/[^/]+:(?:generateContent|streamGenerateContent|countTokens|embedContent"
     r"|batchEmbedContents))"

@@ -14,9 +14,8 @@ from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from costs.core.money import euros
 from gateway.call.call_stream import SILENCE, CallStream, Event, Piece
 from gateway.call.runtime import Gateway
-from gateway.core.calls import BEGUN, Delta
+from gateway.core.calls import BEGUN, CallResult, Delta
 from gateway.core.errors import AlreadyDone, GatewayError, Refused
-from gateway.core.results import CallResult
 from orgs.fields import new_id
 
 REQUEST_ID_HEADER: Final = "x-pulse-request-id"

@@ -160,14 +160,30 @@ async def parsed(
 
 async def parse_in_turn(principal: Principal, body: bytes, parse: Callable[[], Call]) -> Call:
     """Return the call that `parse` makes of the body. Raises Refused: 429 if too many wait."""
-    if len(body) <= INLINE_MAX_BYTES and values_at_most(body) <= INLINE_MAX_VALUES:
-        return parse()
+    at_once = is_small(body)
 
     def parse_large() -> Call:
-        memory = len(body) + VALUE_BYTES * count_values(body)
-        return replace(parse(), is_large=True, body_bytes=memory)
+        return replace(parse(), is_large=True, body_bytes=memory_of(body))
 
-    return await _in_turn(principal, parse_large)
+    return await in_turn(principal, parse if at_once else parse_large, at_once=at_once)
+
+
+async def in_turn(principal: Principal, work: Callable[[], T], *, at_once: bool) -> T:
+    """Return the result of work on a body: a large one takes its turn in a thread.
+
+    Raises Refused: 429 if too many wait.
+    """
+    return work() if at_once else await _in_turn(principal, work)
+
+
+def memory_of(body: bytes) -> int:
+    """Return the bytes that a large body and its values take, 0 for a small one."""
+    return 0 if is_small(body) else len(body) + VALUE_BYTES * count_values(body)
+
+
+def is_small(body: bytes) -> bool:
+    """Whether a body is parsed at once, and not counted."""
+    return len(body) <= INLINE_MAX_BYTES and values_at_most(body) <= INLINE_MAX_VALUES
 
 
 async def _in_turn(principal: Principal, work: Callable[[], T]) -> T:

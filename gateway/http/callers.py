@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import CsrfViewMiddleware
 
+from gateway.apis.attribution import session_in
 from gateway.call.reads import read
 from gateway.call.runtime import UNAUTHENTICATED, Gateway
 from gateway.call.snapshot import Directory
-from gateway.core.calls import Dimensions, Principal
+from gateway.core.calls import Dimensions, Principal, Session
 from gateway.core.errors import KeyNotAllowed, Refused
 from gateway.http.headers import header
 from orgs.auth.credentials import KeyRecord, SessionCaller, session_caller
@@ -59,7 +61,8 @@ async def authenticate(
     """
     key = _key_in(request, more_headers)
     if key is not None:
-        return await _by_key(gateway, key, channel=channel, needs=needs)
+        session = session_in(partial(header, request))
+        return await _by_key(gateway, key, session, channel=channel, needs=needs)
     # A cookie's value may be escaped: a database cannot store an unprintable character (NUL).
     if not request.COOKIES.get(settings.SESSION_COOKIE_NAME, "\0").isprintable():
         raise unauthenticated()
@@ -100,7 +103,12 @@ def _values(request: HttpRequest, name: str) -> list[str]:
 
 
 async def _by_key(
-    gateway: Gateway, text: str, *, channel: str, needs: Permission | None
+    gateway: Gateway,
+    text: str,
+    session: Session | None,
+    *,
+    channel: str,
+    needs: Permission | None,
 ) -> Principal:
     parsed = parse(text)
     if parsed is None:  # the checksum is wrong: no query for an invalid key
@@ -120,6 +128,10 @@ async def _by_key(
         key_public=record.public,
         key_lineage=record.lineage_id,
         needs=needs,
+        client_from=record.client_from or None,
+        session=session,
+        key_name=record.name,
+        user_name=record.owner_email,
     )
     if not _is_permitted(record, needs):
         # Its audit row needs no permission.
@@ -157,7 +169,9 @@ def _fixed_by(record: KeyRecord) -> Dimensions:
 
 def _by_session(request: HttpRequest, caller: SessionCaller) -> Principal:
     fixed = Dimensions(user_id=caller.user_id, user_proved=True)
-    principal = Principal(org_id=caller.org_id, fixed=fixed, channel="browser")
+    principal = Principal(
+        org_id=caller.org_id, fixed=fixed, channel="browser", user_name=caller.email
+    )
     if request.method not in SAFE_METHODS:
         if (
             request.content_type != JSON_TYPE

@@ -10,18 +10,19 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.views.decorators.csrf import csrf_exempt
 
 from gateway.apis.arrival import Arrival, fields_of
+from gateway.apis.attribution import with_client
 from gateway.apis.base import Dialect, Speaker
 from gateway.apis.chat.chat import ChatCompletions
 from gateway.apis.embeddings.embeddings import Embeddings
 from gateway.apis.generate.embedding import EMBED, EMBED_BATCH, EmbedContents
-from gateway.apis.generate.generate import COUNT, GENERATE, STREAM, VERSIONS, Generate
+from gateway.apis.generate.generate import COUNT, GENERATE_CONTENT, STREAM, VERSIONS, Generate
 from gateway.apis.messages.messages import Messages
 from gateway.apis.refusals import is_final, words_for
+from gateway.apis.responses.codex import is_codex
 from gateway.apis.responses.responses import Responses
 from gateway.call.runtime import current
-from gateway.core.calls import Call, Delta, Principal
+from gateway.core.calls import Call, CallResult, Delta, Principal
 from gateway.core.errors import (
-    AlreadyDone,
     CredentialsRefused,
     GatewayError,
     NotConfigured,
@@ -30,7 +31,6 @@ from gateway.core.errors import (
     Rejected,
 )
 from gateway.core.request_body import checked_idempotency_key, dimensions_in_headers, scoped
-from gateway.core.results import CallResult
 from gateway.http.answers import (
     CODE_HEADER,
     JSON_TYPE,
@@ -41,86 +41,123 @@ from gateway.http.answers import (
 )
 from gateway.http.bodies import parsed
 from gateway.http.callers import NotAllowed, authenticate
-from gateway.http.headers import header, headers_of
+from gateway.http.headers import header, headers_of, shown_text
 from gateway.http.outside import error_outside, only
 from gateway.http.serving import read_or_refuse, serve, unread
 from gateway.providers import tokens
 from gateway.upstream.returned_headers import UPSTREAM_ID_HEADER
+from orgs.core.frozen import frozen
 from orgs.core.permissions import Permission
 from orgs.fields import new_id
 
 COST_HEADER: Final = "x-pulse-cost-eur"
 # OpenAI's and Anthropic's libraries obey it.
 RETRY_HEADER: Final = "x-should-retry"
+# Agents that do not know that header obey Retry-After, silently until the end of a day, or repeat
+# any refusal whose sentence has the digits of a status in it (OpenCode). This one goes before: they
+# use up their few attempts at once, and show the sentence.
+WAIT_HEADER: Final = "retry-after-ms"
 _CLIENT_ERRORS: Final = range(400, 500)
+_WITHOUT_BODY: Final = frozenset({"GET", "DELETE"})
+
+
+@frozen
+class InPath:
+    """What a path names: a model, whether a stream is requested, ids."""
+
+    model: str | None = None
+    streams: bool | None = None
+    ids: tuple[str, ...] = ()
+
 
 View = Callable[..., Coroutine[Any, Any, HttpResponseBase]]
 
 
-def endpoint(dialect: Dialect) -> View:
-    """Return the view of an API's endpoint."""
+def endpoint(dialect: Dialect, *methods: str) -> View:
+    """Return the view of an API's endpoint; without methods, that of POST."""
 
     @csrf_exempt  # the token is checked for callers with a session
-    @only("POST")
+    @only(*methods or ("POST",))
     async def view(
-        request: HttpRequest, *, model: str | None = None, streams: bool | None = None
+        request: HttpRequest,
+        /,
+        *,
+        model: str | None = None,
+        streams: bool | None = None,
+        **ids: str,
     ) -> HttpResponseBase:
-        return await _serve(dialect, request, model=model, streams=streams)
+        address = InPath(model=model, streams=streams, ids=tuple(ids.values()))
+        return await _serve(dialect, request, address)
 
     return view
 
 
-async def _serve(
-    dialect: Dialect, request: HttpRequest, *, model: str | None, streams: bool | None
-) -> HttpResponseBase:
-    gateway, request_id = current(), new_id()
+async def _serve(dialect: Dialect, request: HttpRequest, address: InPath) -> HttpResponseBase:
+    principal = await caller_of(dialect, request)
+    if isinstance(principal, HttpResponseBase):
+        return principal
+    call = await _read(dialect, request, principal, address)
+    return await served(dialect, principal, call)
+
+
+async def caller_of(dialect: Dialect, request: HttpRequest) -> Principal | HttpResponseBase:
+    """Return who is calling, or the answer to one that may not."""
     try:
-        principal = await authenticate(
-            gateway,
+        return await authenticate(
+            current(),
             request,
             channel=dialect.channel,
             needs=Permission.SEND,
             more_headers=dialect.key_headers,
         )
-        call = await _read(dialect, request, principal, model=model, streams=streams)
     except NotAllowed as exc:
-        principal, call = exc.principal, unread(exc.principal, exc)
+        return await served(dialect, exc.principal, unread(exc.principal, exc))
     except GatewayError as exc:
-        return DialectWording(dialect, None, request_id).refusal(exc, None)
+        return refused(dialect, exc)
+
+
+async def served(dialect: Dialect, principal: Principal, call: Call) -> HttpResponseBase:
+    """Send the call through the pipeline and return its answer."""
+    request_id = new_id()
     wording = DialectWording(dialect, call, request_id)
-    return await serve(gateway, principal, call, wording, request_id)
+    return await serve(current(), principal, call, wording, request_id)
+
+
+def refused(dialect: Dialect, error: GatewayError) -> HttpResponse:
+    """Return an error that has no audit row, in the dialect's format."""
+    return DialectWording(dialect, None, new_id()).refusal(error, None)
 
 
 async def _read(
-    dialect: Dialect,
-    request: HttpRequest,
-    principal: Principal,
-    *,
-    model: str | None,
-    streams: bool | None,
+    dialect: Dialect, request: HttpRequest, principal: Principal, address: InPath
 ) -> Call:
     """Receive the body and parse the request into a call; an invalid one carries its refusal."""
     headers = headers_of(request)
+    method = "GET" if request.method == "HEAD" else str(request.method)
 
     async def read() -> Call:
         path = _path_of(request)
         dimensions = scoped(dimensions_in_headers(headers), principal)
 
         def parse(body: bytes) -> Call:
-            key = checked_idempotency_key(headers.get("idempotency-key"))
+            key, fields = checked_idempotency_key(headers.get("idempotency-key")), fields_of(body)
             return dialect.read(
                 Arrival(
                     raw=b"" if key is None else body,
-                    fields=fields_of(body),
+                    fields=fields,
                     headers=headers,
-                    dimensions=dimensions,
+                    dimensions=with_client(dimensions, principal.client_from, headers, fields),
                     idempotency_key=key,
-                    named=model,
-                    streams=streams,
+                    named=address.model,
+                    streams=address.streams,
                     path=path,
+                    method=method,
+                    ids=address.ids,
                 )
             )
 
+        if method in _WITHOUT_BODY:
+            return parse(b"{}")
         return await parsed(request, principal, parse)
 
     return await read_or_refuse(principal, read)
@@ -176,8 +213,12 @@ class DialectWording:
         headers = failure.headers if failure else {}
         response = HttpResponse(body, status=status, headers={"Content-Type": JSON_TYPE, **headers})
         response[CODE_HEADER] = error.code
+        if words and words.sentence_header:
+            response[words.sentence_header] = shown_text(error.message)
         if _is_not_to_be_repeated(error):
             response[RETRY_HEADER] = "false"
+        if is_final(error):
+            response[WAIT_HEADER] = "0"
         finished(response, None if error.status == 401 else request_id)
         return with_error_headers(response, error)
 
@@ -206,19 +247,18 @@ def _is_not_to_be_repeated(error: GatewayError) -> bool:
     """Whether the vendors' libraries must be kept from repeating the call.
 
     They repeat 408, 409, 429 and every 5xx. A call of unknown outcome may be billed each time, also
-    after an internal error; nothing but an operator's change makes credentials valid, and nothing
-    but time or an administrator's change makes room where money is spent.
+    after an internal error; nothing but an operator's change makes credentials valid.
     """
     if isinstance(error, ProviderFailed):
         is_ours = isinstance(error, CredentialsRefused | NotConfigured)
         return is_ours or not error.nothing_billed
-    return isinstance(error, AlreadyDone) or is_final(error) or not isinstance(error, Refused)
+    return is_final(error) or not isinstance(error, Refused)
 
 
 def generate_methods(version: str) -> dict[str, View]:
     """Return the views of one version of Google's API, by the method at the end of the path."""
     return {
-        GENERATE: endpoint(Generate(version=version, method=GENERATE)),
+        GENERATE_CONTENT: endpoint(Generate(version=version, method=GENERATE_CONTENT)),
         STREAM: _streamed_by_alt(
             endpoint(Generate(version=version, method=STREAM)),
             endpoint(Generate(version=version, method=STREAM, is_array=True)),
@@ -240,17 +280,31 @@ def _streamed_by_alt(events: View, array: View) -> View:
     return view
 
 
-def _by_http(http: View) -> View:
-    """Return the view of responses: a client that asks for a WebSocket gets 426 and uses HTTP.
+def _by_client(codex: View, others: View) -> View:
+    """Return the view of responses, whose refusals Codex gets in words of its own."""
 
-    Codex asks first, and takes 426 at once as an answer for its whole session:
+    @csrf_exempt  # as each of the two
+    async def view(request: HttpRequest) -> HttpResponseBase:
+        return await (codex if is_codex(header(request, "originator")) else others)(request)
+
+    return view
+
+
+def _by_http(http: View) -> View:
+    """Return the view of responses; `pulse/server/websocket.py` serves its WebSockets.
+
+    One that comes as a plain request has lost its upgrade to a proxy. 426 lets Codex use HTTP at
+    once, for its whole session:
     https://github.com/openai/codex/blob/main/codex-rs/core/src/client.rs
     """
 
     @csrf_exempt  # as the other one
     async def view(request: HttpRequest) -> HttpResponseBase:
-        if request.method == "GET" and (header(request, "upgrade") or "").lower() == "websocket":
-            sentence = "WebSocket is not supported here; use POST over HTTP"
+        if request.method == "GET" and header(request, "sec-websocket-key") is not None:
+            sentence = (
+                "A proxy removed the Upgrade header of this WebSocket; configure it to pass "
+                "WebSockets on, or use POST over HTTP"
+            )
             return error_outside(request, Refused("method_not_allowed", sentence, status=426))
         return await http(request)
 
@@ -258,7 +312,9 @@ def _by_http(http: View) -> View:
 
 
 chat_completions = endpoint(ChatCompletions())
-responses = _by_http(endpoint(Responses()))
+responses = _by_http(
+    _by_client(codex=endpoint(Responses(for_codex=True)), others=endpoint(Responses()))
+)
 embeddings = endpoint(Embeddings(text_of=tokens.text_of))
 messages = endpoint(Messages())
 messages_count_tokens = endpoint(Messages(counts=True))

@@ -26,6 +26,8 @@ from orgs.threads import READINESS
 CHECKS_KEPT_S: Final = 2.0
 # The ledger's writer commits a heartbeat every 5 s, and gives up a commit after 10 s.
 COMMIT_WITHIN_S: Final = 20.0
+READY: Final = "ready"
+STOPPING: Final = "stopping"
 
 
 @only("GET", "HEAD")
@@ -49,23 +51,21 @@ async def readyz(request: HttpRequest) -> HttpResponse:
     """
     gateway = current()
     if gateway.is_stopping:
-        return json_response({"status": "stopping"}, None, status=503)
-    checks = await _checks(gateway)
-    ledger = ledger_state(gateway)
-    ready = is_ready(checks, ledger)
-    body = {"status": "ready" if ready else "not ready", **checks, "ledger": ledger}
-    return json_response(body, None, status=200 if ready else 503)
+        return json_response({"status": STOPPING}, None, status=503)
+    body = readiness(gateway, await _checks(gateway))
+    return json_response(body, None, status=200 if body["status"] == READY else 503)
 
 
-def is_ready(checks: Mapping[str, Any], ledger: str) -> bool:
-    """Whether requests can be served, by what the database shows and the state of the ledger."""
-    return checks.get("migrations") == "applied" and ledger == "ok"
+def readiness(gateway: Gateway, checks: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the report of a process, by what the database shows: the body of `/readyz`.
 
-
-def ledger_state(gateway: Gateway) -> str:
-    """Return whether the process commits to the ledger: "ok" or "stalled"."""
+    `/status` and its JSON show the same.
+    """
     age_s = gateway.writer.commit_age_s
-    return "ok" if age_s is None or age_s < COMMIT_WITHIN_S else "stalled"
+    ledger = "ok" if age_s is None or age_s < COMMIT_WITHIN_S else "stalled"
+    is_ready = checks.get("migrations") == "applied" and ledger == "ok"
+    status = STOPPING if gateway.is_stopping else READY if is_ready else "not ready"
+    return {"status": status, **checks, "ledger": ledger}
 
 
 async def _checks(gateway: Gateway) -> dict[str, Any]:
@@ -120,11 +120,21 @@ def _in_database() -> Checks:
     found = {
         "database": "ok",
         "migrations": "applied",
+        "databaseMs": _database_ms(),
         "oldestUnsettledHoldS": None if oldest is None else round((now - oldest).total_seconds()),
         "overdueHolds": held.filter(deadline_at__lt=now - REAPED_WITHIN).count(),
         "exchangeRate": _exchange_rate(exchange),
     }
     return Checks(time.monotonic(), found, exchange)
+
+
+def _database_ms() -> float:
+    """Return how long a statement that reads nothing takes, in milliseconds."""
+    began_s = time.perf_counter()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        cursor.fetchone()
+    return round((time.perf_counter() - began_s) * 1000, 1)
 
 
 def _exchange_rate(found: RateInForce | None) -> dict[str, Any] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cache, partial
 from typing import Any, Final
 
 from django.http import HttpRequest, HttpResponse
@@ -12,14 +13,18 @@ from gateway.apis.model_listing import ANTHROPIC, GOOGLE, OPENAI, Listing, page_
 from gateway.call.reads import read
 from gateway.call.runtime import Gateway, current
 from gateway.call.snapshot import OrganizationSnapshot
+from gateway.core.calls import Principal
 from gateway.core.errors import GatewayError, Refused
-from gateway.core.model_names import Model, Offered, price_names
+from gateway.core.model_names import Model, Offered
 from gateway.guards.offered import Offer
+from gateway.guards.rule_sets import RuleSet
 from gateway.http.answers import CODE_HEADER, json_response, with_error_headers
 from gateway.http.callers import authenticate
 from gateway.http.headers import header
 from gateway.http.outside import only, unless_posted
 from gateway.http.queries import query_of
+from gateway.providers.known import callable_names
+from gateway.providers.served import usable_model
 from orgs.fields import new_id
 from orgs.models import Organization
 from orgs.threads import READS
@@ -107,7 +112,7 @@ async def _answer(request: HttpRequest, listing: Listing, body_of: BodyOf) -> Ht
         known_id = request_id
         query = query_of(request, VENDOR_PARAMETERS)
         organization = await gateway.live_organization_of(principal)
-        offer = await _offer(gateway, organization)
+        offer = await _offer(gateway, organization, principal)
         body = await read(READS, organization.id, _body, organization, offer, query, body_of)
         return json_response(body, request_id)
     except GatewayError as exc:
@@ -127,16 +132,36 @@ def _body(
     return body_of(offer, query)
 
 
-async def _offer(gateway: Gateway, organization: OrganizationSnapshot) -> Offer:
+async def _offer(
+    gateway: Gateway, organization: OrganizationSnapshot, principal: Principal
+) -> Offer:
+    """Return what decides which models the caller may use.
+
+    A policy counts if it applies whatever the caller says of a call: one that names a channel, or
+    a dimension that the key leaves open, does not.
+    """
     prices, now = await gateway.directory.prices(), datetime.now(UTC)
+    providers = (await gateway.providers_of(organization)).by_name
+    rows = [provider for provider in providers.values() if provider.is_row]
+    key_id = principal.key_lineage or principal.key_id
+    known = {**principal.fixed.as_dict(), **({"key_id": str(key_id)} if key_id else {})}
+
+    @cache
+    def rules_at(provider: str) -> RuleSet:
+        return organization.rules.of({**known, "provider": provider})
+
+    def verdicts_on(model: Model) -> list[str]:
+        rules = rules_at(model.provider)
+        verdicts = zip(rules.rules, rules.of_all(organization.verdicts_on(model)), strict=True)
+        return [verdict for rule, verdict in verdicts if not rule.is_watched]
 
     def is_priced(model: Model) -> bool:
-        return prices.rates_for(price_names(model.id), model.provider, now) is not None
+        return prices.rates_for(model.price_names, model.provider, now) is not None
 
     return Offer(
-        catalog=gateway.catalog,
-        providers=gateway.providers.configured(),
-        verdicts_on=organization.verdicts_on,
+        names=lambda: callable_names(gateway.catalog, rows, prices.models()),
+        resolve=partial(usable_model, providers=providers, catalog=gateway.catalog),
+        verdicts_on=verdicts_on,
         is_priced=is_priced,
         aliases=organization.aliases,
     )

@@ -39,7 +39,7 @@ _ERRORS: Final[Mapping[Api, ErrorFormat]] = {
     Api.GOOGLE: google_errors.error,
 }
 _OPTIONS: Final = "OPTIONS"
-_CORS_METHODS: Final = "GET, HEAD, POST, OPTIONS"
+_CORS_METHODS: Final = "DELETE, GET, HEAD, POST, OPTIONS"
 # Without cookies `*` stands for any header, but for this one.
 _CORS_HEADERS: Final = "*, authorization"
 _PREFLIGHT_MAX_AGE_S: Final = 3600

@@ -14,9 +14,8 @@ from costs.core.money import euros
 from gateway.call import pipeline
 from gateway.call.call_stream import CallStream
 from gateway.call.runtime import Gateway
-from gateway.core.calls import Call, Principal, Unread
+from gateway.core.calls import Call, CallResult, Principal, Unread
 from gateway.core.errors import GatewayError, Refused, internal_error
-from gateway.core.results import CallResult
 from gateway.core.usage_bound import NOTHING
 from gateway.http.answers import (
     LEFT_HEADER,
@@ -26,6 +25,7 @@ from gateway.http.answers import (
     Wording,
 )
 from gateway.http.bodies import ClientDisconnected
+from gateway.http.headers import add_rates
 
 logger = logging.getLogger("pulse.gateway")
 
@@ -47,6 +47,7 @@ async def serve(
             response[OUTPUT_CAP_HEADER] = str(stream.output_cap)
         if stream.left_nanoeur is not None:
             response[LEFT_HEADER] = f"{euros(stream.left_nanoeur):f}"
+        add_rates(response, stream.rates, channel=principal.channel)
         return response
 
     try:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from gateway.http import compatible, health, model_list
+from gateway.http import compatible, health, model_list, stored
 from gateway.http.native import ai_request, backtest, reads
 from gateway.http.openapi import document
 
@@ -14,6 +14,7 @@ urlpatterns = [
     path("api/ai/policies/backtest", backtest.policy_backtest, name="api-backtest"),
     path("api/schema", document.api_schema, name="api-schema"),
     path("v1/responses", compatible.responses, name="responses"),
+    *stored.urlpatterns,
     path("v1/embeddings", compatible.embeddings, name="embeddings"),
     path("v1/chat/completions", compatible.chat_completions, name="chat-completions"),
     path("v1/messages", compatible.messages, name="messages"),

@@ -1,4 +1,4 @@
-"""Ready code for a new key: for a terminal, for OpenAI's SDK and for Anthropic's."""
+"""Ready lines for a new key: for a terminal, for the vendors' SDKs and for coding agents."""
 
 from __future__ import annotations
 
@@ -35,6 +35,18 @@ answer = client.messages.create(
 )
 print(answer.content[0].text)"""
 
+_CLAUDE_CODE: Final = """\
+export ANTHROPIC_BASE_URL={base}
+export ANTHROPIC_AUTH_TOKEN={key}
+claude"""
+_OPENCODE: Final = """\
+{{
+  "$schema": "https://opencode.ai/config.json",
+  "provider": {{
+    "anthropic": {{"options": {{"baseURL": "{base}/v1", "apiKey": "{key}"}}}}
+  }}
+}}"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snippet:
@@ -60,5 +72,15 @@ def snippets_for(*, key: str, base_url: str, sandbox: bool) -> tuple[Snippet, ..
             name="anthropic",
             title="Anthropic SDK (Python)",
             code=_ANTHROPIC.format(base=base, key=key, model=ANTHROPIC_MODEL),
+        ),
+        Snippet(
+            name="claude-code",
+            title="Claude Code",
+            code=_CLAUDE_CODE.format(base=base, key=key),
+        ),
+        Snippet(
+            name="opencode",
+            title="OpenCode (~/.config/opencode/opencode.json)",
+            code=_OPENCODE.format(base=base, key=key),
         ),
     )

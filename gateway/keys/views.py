@@ -20,7 +20,13 @@ from django.views.decorators.vary import vary_on_headers
 from costs.core.calendar.periods import day_around, first_instant
 from costs.core.money import euros
 from gateway.keys import reports
+from gateway.keys.forms import LimitedKeyForm
+from gateway.keys.operations import create_key as create_limited_key
 from gateway.keys.snippets import snippets_for
+from gateway.models import Policy
+from gateway.policies.names import names_in
+from gateway.policies.sentences import policy_sentence
+from gateway.providers.known import known_models
 from orgs.auth.access import Access, admin, get_or_404, id_parameter, viewer
 from orgs.console.confirm import HtmxRequest, question
 from orgs.console.exports import exported
@@ -30,23 +36,26 @@ from orgs.console.refusals import refusal_in
 from orgs.core.permissions import Permission, permissions_in
 from orgs.keys import operations
 from orgs.keys import reports as keys_reports
-from orgs.keys.forms import KeyForm, RotateForm
+from orgs.keys.forms import RotateForm
 from orgs.keys.reports import KeyPage, KeyRow
 from orgs.models import ApiKey
 
 COLUMNS = (
     *("keyId", "name", "publicPart", "lastFour", "owner", "teamId", "projectId", "appId"),
     *("clientId", "permissions", "createdAt", "expiresAt", "lastUsedAt", "status"),
-    *("spentThisMonthEur", "callersChoose"),
+    *("spentThisMonthEur", "callersChoose", "clientFrom", "policies"),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class KeyLine:
-    """A key as the list shows it, with what it has cost since the month began."""
+    """A key as the list shows it, with what it has cost since the month began, and the policies
+    that name it.
+    """
 
     key: KeyRow
     spent_nanoeur: int
+    policies: list[Policy]
 
 
 @takes("older_than")
@@ -79,15 +88,18 @@ def create_key(request: HttpRequest) -> HttpResponse:
     """Make a key. The answer to the POST is the only page that ever shows it."""
     access = admin(request)
     posted = request.POST if request.method == "POST" else None
-    form = KeyForm(posted, organization=access.organization)
+    form = LimitedKeyForm(posted, organization=access.organization)
     if request.method == "POST" and form.is_valid():
         fields = form.key_fields(now())
         fields["created_by_id"] = access.user.pk
         name = form.cleaned_data["name"]
         with refusal_in(form):
-            key, text = operations.create_key(org=access.organization, name=name, **fields)
-            return _key_page(request, key, text)
-    return render(request, "keys/create.html", {"form": form})
+            key, text, policy = create_limited_key(
+                org=access.organization, name=name, limits=form.limits(), **fields
+            )
+            return _key_page(request, key, text, policy)
+    models = known_models(access.organization.pk).names
+    return render(request, "keys/create.html", {"form": form, "models": models})
 
 
 @form_page
@@ -113,7 +125,11 @@ def revoke_key(request: HtmxRequest, key_id: str) -> HttpResponse:
     access = admin(request)
     key = get_or_404(access, ApiKey.objects, key_id)
     if request.method != "POST":
-        context = {"key": key, "zone": ZoneInfo(access.organization.timezone)}
+        context = {
+            "key": key,
+            "zone": ZoneInfo(access.organization.timezone),
+            "policies": reports.policies_of_key_alone(key),
+        }
         return question(request, "keys/revoke.html", context)
     if operations.revoke_key(key=key):
         messages.success(request, f'Key "{key.name}" revoked.')
@@ -134,7 +150,8 @@ def _lines(access: Access, rows: list[KeyRow]) -> list[KeyLine]:
         key_ids=[row.id for row in rows],
         since=_month_begins(now(), ZoneInfo(organization.timezone)),
     )
-    return [KeyLine(row, spent.get(row.id, 0)) for row in rows]
+    policies = reports.policies_by_key(organization_id=organization.pk)
+    return [KeyLine(row, spent.get(row.id, 0), policies.get(str(row.first_id), [])) for row in rows]
 
 
 def _month_begins(moment: datetime, zone: ZoneInfo) -> datetime:
@@ -161,12 +178,23 @@ def _exported(line: KeyLine) -> dict[str, Any]:
         "status": key.status,
         "spentThisMonthEur": f"{euros(line.spent_nanoeur):f}",
         "callersChoose": key.opens,
+        "clientFrom": key.client_from or None,
+        "policies": [policy.name for policy in line.policies],
     }
 
 
-def _key_page(request: HttpRequest, key: ApiKey, text: str) -> HttpResponse:
+def _key_page(
+    request: HttpRequest, key: ApiKey, text: str, policy: Policy | None = None
+) -> HttpResponse:
     base_url = request.build_absolute_uri("/")
     snippets = snippets_for(key=text, base_url=base_url, sandbox=settings.SANDBOX)
     may_send = Permission.SEND in permissions_in(key.permissions)
-    context = {"key": key, "text": text, "snippets": snippets if may_send else ()}
+    context = {
+        "key": key,
+        "text": text,
+        "snippets": snippets if may_send else (),
+        "policy": policy,
+        "sentence": policy and policy_sentence(policy, names_in(key.org_id, [policy.applies_to])),
+        "unknown": known_models(key.org_id).unknown(policy.allowed_models) if policy else (),
+    }
     return render(request, "keys/created.html", context)

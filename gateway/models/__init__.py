@@ -2,8 +2,10 @@
 
 from gateway.models.alerts import Alert, AlertAddress, AlertChannel, AlertDelivery, Lease
 from gateway.models.aliases import ModelAlias
-from gateway.models.budgets import Budget
+from gateway.models.budgets import Budget, BudgetRaise
+from gateway.models.kept import KeptId
 from gateway.models.policies import Policy
+from gateway.models.providers import Provider
 from gateway.models.requests import AiRequestLog, IdempotencyKey, RefusedCredentials
 
 __all__ = [
@@ -13,9 +15,12 @@ __all__ = [
     "AlertChannel",
     "AlertDelivery",
     "Budget",
+    "BudgetRaise",
     "IdempotencyKey",
+    "KeptId",
     "Lease",
     "ModelAlias",
     "Policy",
+    "Provider",
     "RefusedCredentials",
 ]

@@ -6,12 +6,12 @@ from typing import ClassVar
 
 from django.db import models
 
-from costs.models import AttributedRow
+from costs.models import SessionRow
 from orgs.fields import IdField
 from orgs.models import Organization
 
 
-class AiRequestLog(AttributedRow):
+class AiRequestLog(SessionRow):
     """One row for every request of a known organization: what was requested, decided and charged.
 
     Prompts and answers are not kept. `decision` is the trace of how it was judged. What finds
@@ -51,6 +51,11 @@ class AiRequestLog(AttributedRow):
     # Whether a session or the key's owner proved `user_id`. Null without a user, and in rows of
     # versions that did not keep it.
     user_proved = models.BooleanField(null=True)
+    # Whether the key fixes `client_id`, or code in this process named it. Null without a client,
+    # and in rows of versions that did not keep it.
+    client_proved = models.BooleanField(null=True)
+    # Whether a watched policy would have refused it. Null where none is watched.
+    refused_by_watched = models.BooleanField(null=True)
 
     class Meta:
         db_table = "ai_request_log"

@@ -12,7 +12,7 @@ from django.shortcuts import render
 from costs.core.money import nanoeur_from_euros
 from gateway.call.sdk import AiResponse, ai_request
 from gateway.playground.forms import PlaygroundForm
-from gateway.providers.catalog import load_catalog
+from gateway.providers.known import known_models
 from gateway.requests import reports
 from gateway.requests.lines import request_lines
 from gateway.requests.reports import RequestQuery
@@ -27,17 +27,14 @@ REQUESTS_SHOWN: Final = 5
 @form_page
 def playground(request: HttpRequest) -> HttpResponse:
     """Show the form; a POST sends the request through the whole gateway and shows its answer."""
-    catalog = load_catalog(sandbox=settings.SANDBOX)
-    context: dict[str, object] = {
-        "models": sorted({model.id for model in catalog.by_name.values()})
-    }
     if request.method != "POST":
         access = viewer(request)
         requested = request.GET.get("model") or ("sandbox-small" if settings.SANDBOX else "")
         form = PlaygroundForm(initial={"model": requested})
-        return _page(request, access, form, context)
+        return _page(request, access, form, {})
     access = member(request)
     form = PlaygroundForm(request.POST)
+    context: dict[str, object] = {}
     if form.is_valid() and (response := _send(access, form)) is not None:
         cost_eur = response.estimated_cost_eur
         context |= {
@@ -73,6 +70,7 @@ def _page(
     )
     context |= {
         "form": form,
+        "models": known_models(organization.pk).names,
         "can_use": access.can_use,
         "can_change": access.can_change,
         "gateway_enabled": organization.ai_gateway_enabled,

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
-from django.conf import settings
 from django.utils.timezone import now
 
 from costs.explorer.names import emails
@@ -15,8 +14,9 @@ from gateway.policies.backtests.backtest import DAYS_DEFAULT, PERIODS_DAYS, back
 from gateway.policies.backtests.running import RUNNING
 from gateway.policies.effect_chart import effect_bars
 from gateway.policies.forms import PolicyForm
-from gateway.policies.sentences import backtest_sentence, limits_sentence
-from gateway.providers.catalog import load_catalog, names_of_no_model
+from gateway.policies.names import names_in
+from gateway.policies.sentences import backtest_sentence, policy_sentence
+from gateway.providers.known import known_models
 from orgs.models import Organization
 
 # How long a page waits for a backtest; days not evaluated by then are reported as missing.
@@ -33,7 +33,10 @@ def policy_effect_of(
     """
     periods = [str(days) for days in PERIODS_DAYS]
     days = typed.get("days") if typed.get("days") in periods else str(DAYS_DEFAULT)
-    form = PolicyForm({**_plain(typed), "name": typed.get("name") or "this policy"})
+    form = PolicyForm(
+        {**_plain(typed), "name": typed.get("name") or "this policy"},
+        organization_id=organization.pk,
+    )
     context: dict[str, Any] = {
         "days": days,
         "periods": periods,
@@ -41,10 +44,10 @@ def policy_effect_of(
     }
     if not form.is_valid():
         return context | {"is_unreadable": True}
-    limits, catalog = form.limits(), load_catalog(sandbox=settings.SANDBOX)
+    limits, known = form.limits(), known_models(organization.pk)
     context |= {
-        "sentence": limits_sentence(limits),
-        "unknown": names_of_no_model([*limits.allowed_models, *limits.blocked_models]),
+        "sentence": policy_sentence(limits, names_in(organization.pk, [limits.applies_to])),
+        "unknown": known.unknown([*limits.allowed_models, *limits.blocked_models]),
         "is_waiting": not judge,
     }
     if not judge:
@@ -55,8 +58,8 @@ def policy_effect_of(
             report = backtest(
                 organization_id=organization.pk,
                 zone=context["zone"],
-                rule=rule_of(limits, catalog),
-                catalog=catalog,
+                rule=rule_of(limits, known.catalog),
+                known=known,
                 moment=now(),
                 days=int(days or DAYS_DEFAULT),
                 within_s=EFFECT_MAX_S,

@@ -13,6 +13,6 @@ urlpatterns = [
     path("ai/policies/effect", views.policy_effect, name="policy-effect"),
     path("ai/policies/create", views.create_policy, name="policy-create"),
     path("ai/policies/<str:policy_id>", views.edit_policy, name="policy-edit"),
-    path("ai/policies/<str:policy_id>/toggle", views.toggle_policy, name="policy-toggle"),
+    path("ai/policies/<str:policy_id>/mode", views.set_mode, name="policy-mode"),
     path("ai/policies/<str:policy_id>/delete", views.delete_policy, name="policy-delete"),
 ]

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from django.conf import settings
+from gateway.core.model_names import Catalog, CatalogVendor, Model
+from gateway.core.providers import ProviderConfig
+from gateway.providers import vendors
 
-from gateway.core.model_entries import ComparedNames, compared, model_entries
-from gateway.core.model_names import Catalog, CatalogVendor, Model, undated
-
-SANDBOX: Final = "sandbox"
 _TABLE: Final = Path(__file__).with_name("catalog.toml")
 
 
@@ -26,23 +23,23 @@ def load_catalog(sandbox: bool) -> Catalog:
     """
     tables = tomllib.loads(_TABLE.read_text(encoding="utf-8"))
     by_name: dict[str, Model] = {}
-    vendors: dict[str, CatalogVendor] = {}
+    known: dict[str, CatalogVendor] = {}
     for provider, table in tables.items():
-        if provider == SANDBOX and not sandbox:
+        if provider == vendors.SANDBOX and not sandbox:
             continue
-        vendors[provider] = _vendor(provider, table)
+        known[provider] = _vendor(provider, table)
         for model_id, facts in table["models"].items():
-            model = _model(model_id, vendors[provider], facts)
+            model = _model(model_id, known[provider], facts)
             for name in dict.fromkeys((model.id, *model.aliases)):
                 if name in by_name:
                     raise ValueError(f"{name} resolves to both {by_name[name].id} and {model.id}")
                 by_name[name] = model
-    return Catalog(MappingProxyType(by_name), MappingProxyType(vendors))
+    return Catalog(MappingProxyType(by_name), MappingProxyType(known))
 
 
 def _vendor(provider: str, table: dict[str, Any]) -> CatalogVendor:
     return CatalogVendor(
-        name=provider,
+        config=_config(provider),
         model_prefixes=tuple(table["model_prefixes"]),
         tokenizer=table["tokenizer"],
         token_margin=table["token_margin"],
@@ -53,6 +50,12 @@ def _vendor(provider: str, table: dict[str, Any]) -> CatalogVendor:
     )
 
 
+def _config(provider: str) -> ProviderConfig:
+    if provider == vendors.SANDBOX:
+        return vendors.sandbox(is_on=True)
+    return vendors.vendors()[provider].config
+
+
 def _model(model_id: str, vendor: CatalogVendor, facts: dict[str, Any]) -> Model:
     return Model(
         id=model_id,
@@ -60,26 +63,12 @@ def _model(model_id: str, vendor: CatalogVendor, facts: dict[str, Any]) -> Model
         aliases=tuple(facts.get("aliases", ())),
         current=facts.get("current"),
         context_tokens=facts["context"],
+        beta_context_tokens=facts.get("beta_context"),
         max_output_tokens=facts["output"],
         tokenizer=facts.get("tokenizer", vendor.tokenizer),
         token_margin=facts.get("token_margin", vendor.token_margin),
         image_tokens=facts.get("image_tokens", vendor.image_tokens),
         tokens_per_s=facts.get("tokens_per_s", vendor.tokens_per_s),
         requires_cap=vendor.requires_cap,
+        served_by=vendor.config,
     )
-
-
-def names_of_no_model(entries: Iterable[str]) -> list[str]:
-    """Return the entries that match no known model: a typo, or a new model."""
-    catalog = load_catalog(sandbox=settings.SANDBOX)
-    names = {name: None for model in catalog.by_name.values() for name in model.names}
-    known = compared(tuple(names))
-    return [entry for entry in entries if not _matches_any(entry, known, catalog)]
-
-
-def _matches_any(entry: str, known: ComparedNames, catalog: Catalog) -> bool:
-    # The catalog lists neither every snapshot nor any fine-tuned model.
-    bare = catalog.bare(entry)
-    if undated(bare) in catalog.by_name or bare.startswith("ft:"):
-        return True
-    return model_entries(catalog, [entry]).matches(known)

@@ -1,4 +1,4 @@
-"""The provider registry: from a name to its instance on the running event loop."""
+"""The provider registry: from a provider's configuration to its connections on the event loop."""
 
 from __future__ import annotations
 
@@ -13,12 +13,25 @@ from typing import Any, Final
 
 from django.conf import settings
 
+from gateway.core.calls import Completion, RelayRequest
 from gateway.core.errors import NotConfigured
-from gateway.providers.base import Provider
+from gateway.core.providers import (
+    CHAT,
+    GENERATE,
+    MESSAGES,
+    MISTRAL,
+    USUAL,
+    ProviderConfig,
+    TimeLimits,
+)
+from gateway.providers import vendors
+from gateway.providers.adapters.base import ProviderSdk
+from gateway.providers.input_counts import InputCounts
+from gateway.providers.vendors import SANDBOX
 from gateway.upstream.http_client import HttpClient
-from gateway.upstream.network import USUAL, Network, TimeLimits
+from gateway.upstream.network import Network
 from gateway.upstream.relay import Relay
-from gateway.upstream.upstreams import Upstream, upstream
+from gateway.upstream.upstreams import Upstream
 from orgs.threads import LIBRARIES
 
 
@@ -34,33 +47,24 @@ class ProviderSettings:
     limits: TimeLimits | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    title: str
-    module: str
-    adapter: str
-    variable: str
-
-
-SANDBOX: Final = "sandbox"
 logger = logging.getLogger("pulse.gateway")
 DIRECT: Final = Network()
-_ENTRIES: Final = {
-    "openai": _Entry("OpenAI", "gateway.providers.openai", "OpenAI", "OPENAI_API_KEY"),
-    "anthropic": _Entry(
-        "Anthropic", "gateway.providers.anthropic", "Anthropic", "ANTHROPIC_API_KEY"
-    ),
-    "google": _Entry("Google", "gateway.providers.google", "Google", "GOOGLE_API_KEY"),
-    "mistral": _Entry("Mistral", "gateway.providers.mistral", "Mistral", "MISTRAL_API_KEY"),
-    SANDBOX: _Entry("Sandbox", "gateway.providers.sandbox", "Sandbox", "PULSE_SANDBOX=on"),
+KEPT_MAX: Final = 1_000
+_ADAPTERS: Final = "gateway.providers.adapters"
+# The SDK for calls that are not relayed, by the first of these APIs that a provider has.
+_SDKS: Final = {
+    CHAT: ("openai", "OpenAI"),
+    MESSAGES: ("anthropic", "Anthropic"),
+    GENERATE: ("google", "Google"),
 }
+_SDKS_OF_FAMILIES: Final = {MISTRAL: ("mistral", "Mistral"), SANDBOX: ("sandbox", "Sandbox")}
 
 
 class Providers:
-    """Return providers by name, each opened at first use, one per event loop.
+    """The vendors of the environment, and every provider's connections, one set per event loop.
 
-    Connections belong to the loop that made them, and a process may have several loops: the
-    server's, and one for each thread that calls from sync code.
+    A provider is opened at its first use. Connections belong to the loop that made them, and a
+    process may have several loops: the server's, and one for each thread that calls from sync code.
     """
 
     def __init__(
@@ -71,69 +75,64 @@ class Providers:
         network: Network = DIRECT,
         limits: TimeLimits = USUAL,
     ) -> None:
-        self._settings = {name: found for name, found in by_name.items() if found.api_key}
-        self._sandbox = sandbox
         self._network = network
-        self._limits = limits
-        self._upstreams = {
-            name: upstream(
-                name,
-                api_key=found.api_key,
-                base_url=found.base_url,
-                limits=found.limits or limits,
-            )
-            for name, found in self._settings.items()
+        none = ProviderSettings(api_key="", base_url=None)
+        self.vendors: Mapping[str, ProviderConfig] = {
+            **{
+                name: vendor.configured(found.api_key, found.base_url, found.limits or limits)
+                for name, vendor in vendors.vendors().items()
+                for found in [by_name.get(name, none)]
+            },
+            SANDBOX: vendors.sandbox(is_on=sandbox, limits=limits),
         }
-        self.places: Mapping[str, str] = {
-            name: found.place for name, found in self._upstreams.items()
-        }
-        self._opened: dict[asyncio.AbstractEventLoop, dict[str, asyncio.Task[Provider]]] = {}
+        self.input_counts = InputCounts(self._whole)
+        self._upstreams: dict[str, Upstream] = {}
+        self._opened: dict[asyncio.AbstractEventLoop, dict[str, _Opening]] = {}
         self._http: dict[asyncio.AbstractEventLoop, HttpClient] = {}
         self._lock = threading.Lock()
 
     def configured(self) -> tuple[str, ...]:
-        """Return the names of the configured providers, in a fixed order."""
-        return tuple(name for name in _ENTRIES if self._is_configured(name))
+        """Return the names of the configured vendors, in a fixed order."""
+        return tuple(name for name, config in self.vendors.items() if config.fault is None)
 
-    def check(self, name: str) -> None:
-        """Raise NotConfigured if the provider is not configured."""
-        if not self._is_configured(name):
-            raise NotConfigured(_not_configured(name))
-
-    def limits(self, name: str | None) -> TimeLimits:
-        """Return how long a provider may take; None is none in particular."""
-        found = self._upstreams.get(name) if name else None
-        return found.limits if found else self._limits
-
-    def upstream(self, name: str) -> Upstream:
-        """Return the upstream of a vendor. Raises NotConfigured."""
-        self.check(name)
-        return self._upstreams[name]
+    def upstream(self, config: ProviderConfig) -> Upstream:
+        """Return the upstream of a provider. Raises NotConfigured."""
+        check(config)
+        found = self._upstreams.get(config.name)
+        if found is None or found.config is not config:
+            _bound(self._upstreams)
+            found = self._upstreams[config.name] = Upstream.of(config)
+        return found
 
     def relay(self) -> Relay:
         """Return the relay of the running loop."""
         return Relay(self._client())
 
-    async def get(self, name: str) -> Provider:
-        """Return the provider. Raises NotConfigured."""
-        self.check(name)
+    async def _whole(self, config: ProviderConfig, request: RelayRequest) -> Completion:
+        return await self.relay().whole(self.upstream(config), request)
+
+    async def get(self, config: ProviderConfig) -> ProviderSdk:
+        """Return the provider, to be called through its SDK. Raises NotConfigured."""
+        check(config)
         await self._forget_closed_loops()
         mine = self._mine()
-        task = mine.get(name)
-        if task is None:
-            task = mine[name] = asyncio.create_task(self._open(name))
-            task.add_done_callback(lambda done: _forget_failed(mine, name, done))
+        found = mine.get(config.name)
+        if found is None or found.config != config:
+            _bound(mine)
+            task = asyncio.create_task(self._open(config))
+            found = mine[config.name] = _Opening(config, task)
+            task.add_done_callback(lambda done: _forget_failed(mine, config.name, done))
         # Shielded: a cancelled caller must not fail the others that wait for the same import.
-        return await asyncio.shield(task)
+        return await asyncio.shield(found.task)
 
     async def open_all(self) -> None:
-        """Open every configured provider on the running loop, so that no call waits for an import.
+        """Open every configured vendor on the running loop, so that no call waits for an import.
 
         One after the other: a call that needs another one waits for a single import at most.
         """
         for name in self.configured():
             try:
-                await self.get(name)
+                await self.get(self.vendors[name])
             except Exception:  # its first call meets it again
                 logger.exception('provider "%s" could not be opened', name)
 
@@ -142,15 +141,12 @@ class Providers:
         with self._lock:
             mine = self._opened.pop(asyncio.get_running_loop(), {})
             http = self._http.pop(asyncio.get_running_loop(), None)
-        for task in mine.values():
-            await (await task).aclose()
+        for opening in mine.values():
+            await (await opening.task).aclose()
         if http is not None:
             await http.aclose()
 
-    def _is_configured(self, name: str) -> bool:
-        return self._sandbox if name == SANDBOX else name in self._settings and name in _ENTRIES
-
-    def _mine(self) -> dict[str, asyncio.Task[Provider]]:
+    def _mine(self) -> dict[str, _Opening]:
         with self._lock:
             return self._opened.setdefault(asyncio.get_running_loop(), {})
 
@@ -162,46 +158,58 @@ class Providers:
                 found = self._http.setdefault(loop, HttpClient(self._network))
         return found
 
-    async def _open(self, name: str) -> Provider:
+    async def _open(self, config: ProviderConfig) -> ProviderSdk:
         # In a thread: a vendor's SDK takes up to two seconds to import.
-        return await LIBRARIES.run(name, partial(self._made, name, self._client()))
-
-    def _made(self, name: str, http: HttpClient) -> Provider:
-        entry = _ENTRIES[name]
-        adapter: Any = getattr(importlib.import_module(entry.module), entry.adapter)
-        if name == SANDBOX:
-            made: Provider = adapter()
-            return made
-        found = self._settings[name]
-        made = adapter(
-            api_key=found.api_key, base_url=found.base_url, limits=self.limits(name), http=http
-        )
-        return made
+        return await LIBRARIES.run(config.name, partial(_made, config, self._client()))
 
     async def _forget_closed_loops(self) -> None:
         # Explicitly: a weak key would never be dropped, because its connections refer to the loop.
         with self._lock:
             gone = [loop for loop in self._opened if loop.is_closed()]
-            tasks = [task for loop in gone for task in self._opened.pop(loop).values()]
+            openings = [each for loop in gone for each in self._opened.pop(loop).values()]
             clients = [self._http.pop(loop) for loop in [*self._http] if loop.is_closed()]
-        for task in tasks:
+        for task in (each.task for each in openings):
             if task.done() and not task.cancelled() and task.exception() is None:
                 await task.result().aclose()
         for http in clients:
             await http.aclose()
 
 
-def _not_configured(name: str) -> str:
-    entry = _ENTRIES.get(name)
-    if entry is None:
-        return f'Unknown provider "{name}"'
-    return f'Provider "{entry.title}" is not configured; set {entry.variable}'
+@dataclass(frozen=True, slots=True, eq=False)
+class _Opening:
+    """A provider that is open, or being opened, as it is configured."""
+
+    config: ProviderConfig
+    task: asyncio.Task[ProviderSdk]
 
 
-def _forget_failed(
-    mine: dict[str, asyncio.Task[Provider]], name: str, task: asyncio.Task[Provider]
-) -> None:
-    if task.cancelled() or task.exception() is not None:
+def _bound(kept: dict[str, Any]) -> None:
+    """Forget all if they are too many: each is opened again at its next use."""
+    if len(kept) >= KEPT_MAX:
+        kept.clear()
+
+
+def check(config: ProviderConfig) -> None:
+    """Raise NotConfigured if a provider cannot be called."""
+    if config.fault is not None:
+        raise NotConfigured(config.fault)
+
+
+def sdk_of(config: ProviderConfig) -> tuple[str, str] | None:
+    """Return the adapter for calls that are not relayed, None if no API of the provider has one."""
+    found = (sdk for dialect, sdk in _SDKS.items() if dialect in config.dialects)
+    return _SDKS_OF_FAMILIES.get(config.family) or next(found, None)
+
+
+def _made(config: ProviderConfig, http: HttpClient) -> ProviderSdk:
+    module, name = sdk_of(config) or ("", "")
+    adapter: Any = getattr(importlib.import_module(f"{_ADAPTERS}.{module}"), name)
+    made: ProviderSdk = adapter(config, http)
+    return made
+
+
+def _forget_failed(mine: dict[str, _Opening], name: str, task: asyncio.Task[ProviderSdk]) -> None:
+    if (task.cancelled() or task.exception() is not None) and mine[name].task is task:
         mine.pop(name, None)
 
 

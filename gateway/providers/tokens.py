@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import gzip
 import threading
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from fractions import Fraction
 from functools import partial
+from hashlib import blake2b
 from math import ceil
 from pathlib import Path
 from typing import Final
@@ -24,6 +26,10 @@ INLINE_MAX_CHARS: Final = 4096
 # and tiktoken panics, so long texts are counted in slices. A cut changes the count by one or two.
 SLICE_CHARS: Final = 50_000
 EMBEDDINGS_ENCODING: Final = "cl100k_base"
+# An agent sends its whole conversation with each turn. 200,000 tokens take 54 ms of CPU to count,
+# and 2 to recognize.
+RECOGNIZED_FROM_CHARS: Final = 500
+RECOGNIZED_MAX: Final = 20_000  # texts, 5 MB
 
 # Three tokens around each message, one for its role, and three that prime the answer:
 # https://developers.openai.com/cookbook/examples/how_to_count_tokens_with_tiktoken
@@ -100,6 +106,39 @@ def count(text: str, encoding: str) -> int:
     return sum(len(tokens) for tokens in _encoded(text, encoding))
 
 
+class RecognizedTexts:
+    """The counts of the last long texts, by what is hashed of them; safe to use from any thread.
+
+    Each caller has its own: the time that counting takes does not tell what another one has sent.
+    """
+
+    def __init__(self, count: Callable[[str, str], int], *, most: int) -> None:
+        self._count = count
+        self._most = most
+        self._known: OrderedDict[tuple[Hashable, str, bytes], int] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def count(self, text: str, encoding: str, *, caller: Hashable) -> int:
+        """Return how many tokens `text` is."""
+        if len(text) < RECOGNIZED_FROM_CHARS:
+            return self._count(text, encoding)
+        hashed = blake2b(text.encode(errors="surrogatepass"), digest_size=16)
+        key = (caller, encoding, hashed.digest())
+        with self._lock:
+            if (known := self._known.get(key)) is not None:
+                self._known.move_to_end(key)
+                return known
+        counted = self._count(text, encoding)
+        with self._lock:
+            self._known[key] = counted
+            if len(self._known) > self._most:
+                self._known.popitem(last=False)
+        return counted
+
+
+RECOGNIZED: Final = RecognizedTexts(count, most=RECOGNIZED_MAX)
+
+
 def cut(text: str, encoding: str, max_tokens: int) -> str:
     """Return the start of `text` that is at most `max_tokens` long, on a character's boundary."""
     if len(text.encode(errors="replace")) <= max_tokens:
@@ -122,7 +161,7 @@ def text_of(tokens: Sequence[int]) -> str:
     return ENCODINGS.get(EMBEDDINGS_ENCODING).decode_bytes(tokens).decode(errors="replace")
 
 
-def count_tokens(usage_bound: UsageBound, model: Model) -> int:
+def count_tokens(usage_bound: UsageBound, model: Model, *, caller: Hashable = None) -> int:
     """Return the input tokens that the texts of `usage_bound` are for `model`.
 
     Content is multiplied by the model's margin, because other vendors' tokenizers differ from
@@ -132,7 +171,7 @@ def count_tokens(usage_bound: UsageBound, model: Model) -> int:
     texts = usage_bound.texts
     if model.token_margin != 1:
         texts = tuple(normalize("NFKC", text) for text in texts)
-    content = sum(count(text, model.tokenizer) for text in texts)
+    content = sum(RECOGNIZED.count(text, model.tokenizer, caller=caller) for text in texts)
     # A fraction, so that 1.3 means 1.3 and no float error adds a token.
     margin = Fraction(str(model.token_margin))
     return -(-content * margin.numerator // margin.denominator) + frame_tokens(usage_bound.messages)
@@ -144,12 +183,12 @@ def count_at_most(usage_bound: UsageBound, model: Model, *, text_bytes: int) -> 
     return ceil(text_bytes * margin) + frame_tokens(usage_bound.messages)
 
 
-async def count_tokens_async(usage_bound: UsageBound, model: Model, *, caller: object) -> int:
+async def count_tokens_async(usage_bound: UsageBound, model: Model, *, caller: Hashable) -> int:
     """Count without blocking the event loop: long texts and first uses run in a thread."""
     chars = sum(map(len, usage_bound.texts))
     if chars <= INLINE_MAX_CHARS and ENCODINGS.is_loaded(model.tokenizer):
-        return count_tokens(usage_bound, model)
-    return await TOKENS.run(caller, partial(count_tokens, usage_bound, model))
+        return count_tokens(usage_bound, model, caller=caller)
+    return await TOKENS.run(caller, partial(count_tokens, usage_bound, model, caller=caller))
 
 
 def frame_tokens(messages: int) -> int:

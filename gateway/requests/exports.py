@@ -28,7 +28,8 @@ COLUMNS: Final = (
     *("requestId", "occurredAt", "completedAt", "status", "code", "error", "channel", "stream"),
     *("requestedModel", "model", "provider", "inputTokens", "outputTokens", "costEur"),
     *("costNanoeur", "estimatedEur", "estimatedNanoeur", "latencyMs", "keyId", "userId", "teamId"),
-    *("projectId", "appId", "clientId", "taskType", "promptHash", "userProved"),
+    *("projectId", "appId", "clientId", "taskType", "promptHash", "userProved", "clientProved"),
+    *("sessionId", "agentId"),
 )
 
 

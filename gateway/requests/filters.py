@@ -35,12 +35,16 @@ MOMENTS: Final = ("from", "to")
 ORDER: Final = "from must be before to"
 WAITING_MAX_CHARS: Final = 50 * 37  # ids and commas
 ESTIMATED: Final = (("", "Any"), ("yes", "estimated"))
+WATCHED: Final = (("", "Any"), ("yes", "would have been refused"))
 FILTERED_BY: Final = (("userId", "User", "user_id"), *DIMENSION_FIELDS)
+SESSIONS: Final = (("sessionId", "Session", "session_id"), ("agentId", "Agent", "agent_id"))
 FOLDED: Final = (
     "code",
     "estimated",
+    "watched",
     "requestId",
     "keyId",
+    *(field for field, _, _ in SESSIONS),
     *(field for field, _, _ in FILTERED_BY),
 )
 # What narrows the list, on the page and in its files.
@@ -60,6 +64,7 @@ class RequestFilterForm(forms.Form):
     period = forms.ChoiceField(label="Period", required=False, choices=PERIODS)
     code = forms.CharField(label="Code", required=False, max_length=CODE_MAX_CHARS)
     estimated = forms.ChoiceField(label="Cost", required=False, choices=ESTIMATED)
+    watched = forms.ChoiceField(label="Watched policies", required=False, choices=WATCHED)
     requestId = forms.UUIDField(  # the API's name, as all here
         label="Request id", required=False, error_messages={"invalid": "Not a valid request id."}
     )
@@ -82,7 +87,7 @@ class RequestFilterForm(forms.Form):
         # `from` cannot be a class attribute.
         self.fields["from"] = MomentField("from", label="From", zone=zone)
         self.fields["to"] = MomentField("to", label="To (exclusive)", zone=zone, is_end=True)
-        for parameter, label, column in FILTERED_BY:
+        for parameter, label, column in (*SESSIONS, *FILTERED_BY):
             self.fields[parameter] = dimension_field(column, label=label)
 
     def clean(self) -> dict[str, Any]:
@@ -147,7 +152,10 @@ class RequestFilterForm(forms.Form):
             model=values["model"] or None,
             provider=values["provider"] or None,
             key_id=values["keyId"],
+            session_id=values["sessionId"] or None,
+            agent_id=values["agentId"] or None,
             estimated=bool(values["estimated"]),
+            watched=bool(values["watched"]),
         )
 
     def parameters(self, *, before: Cursor | None = None) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from costs.core.money import euros
-from gateway.core.request_body import NAME_IN_JSON
+from gateway.core.request_body import NAME_IN_JSON, SESSION_IN_JSON
 from gateway.models import AiRequestLog
 from gateway.requests import reports, timeline
 from gateway.requests.reports import CallerNames
@@ -44,13 +44,18 @@ def who_sent(row: AiRequestLog, names: CallerNames) -> str | None:
 
 
 def dimensions_of(row: AiRequestLog) -> list[tuple[str, str]]:
-    """Return the request's dimensions, except the user."""
+    """Return the request's dimensions, except the user, and the subagent that made it.
+
+    A client that the caller only named is marked.
+    """
+    is_unproved = row.client_id is not None and row.client_proved is False
     dimensions = (
         ("team", row.team_id),
         ("project", row.project_id),
         ("app", row.app_id),
-        ("client", row.client_id),
+        ("client", f"{row.client_id} (unproved)" if is_unproved else row.client_id),
         ("task", row.task_type),
+        ("agent", row.agent_id),
     )
     return [(name, value) for name, value in dimensions if value]
 
@@ -75,8 +80,13 @@ def request_as_json(row: AiRequestLog) -> dict[str, Any]:
         "estimatedEur": as_eur(estimated_of(row)),
         "latencyMs": row.latency_ms,
         "keyId": str(row.key_id) if row.key_id else None,
-        **{spelled: getattr(row, name) for name, spelled in NAME_IN_JSON.items()},
+        **{
+            spelled: getattr(row, name)
+            for names in (NAME_IN_JSON, SESSION_IN_JSON)
+            for name, spelled in names.items()
+        },
         "userProved": row.user_proved,
+        "clientProved": row.client_proved,
     }
 
 

@@ -4,33 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 from costs.core.usage import FEES, STANDARD_TIER, TOKEN_BUCKETS
 from costs.templatetags.figures import count
+from gateway.console.buckets import BUCKET_WORDS
 from gateway.core.traces import integer, mapping, text
 from gateway.models import AiRequestLog
 
-_BUCKET_WORDS: Final = {
-    "input_uncached": "input",
-    "cache_read": "cache read",
-    "cache_read_audio": "cache read, audio",
-    "cache_write_5m": "cache write, 5 min",
-    "cache_write_30m": "cache write, 30 min",
-    "cache_write_1h": "cache write, 1 h",
-    "cache_write_12h": "cache write, 12 h",
-    "cache_write_other": "cache write, unknown lifetime",
-    "input_audio": "audio input",
-    "input_image": "image input",
-    "tool_prompt": "tool prompts",
-    "output_text": "output",
-    "output_reasoning": "reasoning",
-    "output_audio": "audio output",
-    "web_searches": "web searches",
-    "web_search_previews": "web searches (preview)",
-    "service_tier": "service tier",
-    "place": "processed in",
-}
+USD_MAX: Final = 1_000_000
 
 # Of an answer that was cut off.
 _AT_MOST: Final = {"input_tokens": "input, at most", "output_tokens": "output, at most"}
@@ -49,12 +32,12 @@ def usage_facts(row: AiRequestLog) -> list[Fact]:
     usage = mapping(row.usage)
     buckets = mapping(usage.get("buckets")) or usage
     facts = [
-        Fact(_BUCKET_WORDS[name], count(number))
+        Fact(BUCKET_WORDS[name], count(number))
         for name in (*TOKEN_BUCKETS, *FEES)
         if (number := integer(buckets.get(name)))
     ]
     facts += [
-        Fact(_BUCKET_WORDS[name], value)
+        Fact(BUCKET_WORDS[name], value)
         for name in ("service_tier", "place")
         if (value := text(buckets.get(name)))
     ]
@@ -64,9 +47,22 @@ def usage_facts(row: AiRequestLog) -> list[Fact]:
         for name, words in _AT_MOST.items()
         if (number := integer(at_most.get(name))) is not None
     ]
+    if (usd := _reported_usd(mapping(usage.get("reported")))) is not None:
+        facts.append(Fact("cost reported by the provider (not charged)", f"{usd:f} USD"))
     if usage.get("adds_up") is False:
         facts.append(Fact("note", "the provider's own total differs from the sum of its parts"))
     return facts
+
+
+def _reported_usd(report: Mapping[str, Any]) -> Decimal | None:
+    """Return what the provider itself calls the request's cost, in USD; None if it does not.
+
+    https://openrouter.ai/docs/use-cases/usage-accounting
+    """
+    cost = report.get("cost")
+    if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 <= cost < USD_MAX:
+        return None
+    return Decimal(str(cost))
 
 
 def unpriced(row: AiRequestLog) -> list[str]:

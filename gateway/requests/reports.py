@@ -17,6 +17,7 @@ from costs.explorer.names import emails, values_named
 from costs.explorer.spellings import spellings_in
 from costs.models import CostEvent, Hold
 from gateway.models import AiRequestLog, Budget
+from gateway.policies.reports import watched_rows
 from orgs.models import ApiKey
 
 REQUESTS_PER_PAGE: Final = 50
@@ -59,7 +60,8 @@ class RequestQuery:
     """Filters of the list of requests; None matches any. `model` is as requested or as called.
 
     `named` are the values of dimensions, by column, of which each matches (see `with_names`).
-    `estimated` are those with a cost that is an estimate.
+    `estimated` are those with a cost that is an estimate, `watched` those that a watched policy
+    would have refused.
     """
 
     since: datetime | None = None
@@ -72,11 +74,14 @@ class RequestQuery:
     model: str | None = None
     provider: str | None = None
     key_id: UUID | None = None
+    session_id: str | None = None
+    agent_id: str | None = None
     named: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     estimated: bool = False
+    watched: bool = False
 
 
-_EQUALS: Final = ("status", "code", "provider", "key_id")
+_EQUALS: Final = ("status", "code", "provider", "key_id", "session_id", "agent_id")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +120,8 @@ def requests(
 ) -> RequestPage:
     """Return the requests that match, newest first, one page of them, without their traces."""
     wanted = {column: value for column in _EQUALS if (value := getattr(query, column)) is not None}
-    rows = _between(rows_of(organization_id, estimated=query.estimated), query).filter(**wanted)
+    rows = rows_of(organization_id, estimated=query.estimated, watched=query.watched)
+    rows = _between(rows, query).filter(**wanted)
     if query.request_id is not None:
         rows = rows.filter(id=query.request_id)
     # Several questions: of one with OR or IN, SQLite would look at every row or sort them.
@@ -139,16 +145,23 @@ def requests(
     )
 
 
-def rows_of(organization_id: UUID, *, estimated: bool = False) -> QuerySet[AiRequestLog]:
-    """Return the requests of an organization, or only those whose cost is an estimate.
+def rows_of(
+    organization_id: UUID, *, estimated: bool = False, watched: bool = False
+) -> QuerySet[AiRequestLog]:
+    """Return the requests of an organization, or only those whose cost is an estimate, or that a
+    watched policy would have refused.
 
-    Those are few, and have an index. For SQLite to use it with any other filter, it alone has
+    Those are few, and have indexes. For SQLite to use one with any other filter, it alone has
     this expression of the organization.
     """
-    if not estimated:
-        return AiRequestLog.objects.filter(org=organization_id)
-    rows = AiRequestLog.objects.alias(its_org=Coalesce("org_id", "org_id"))
-    return rows.filter(its_org=organization_id, estimated_nanoeur__gt=0)
+    if watched:
+        rows = watched_rows(organization_id)
+    elif estimated:
+        rows = AiRequestLog.objects.alias(its_org=Coalesce("org_id", "org_id"))
+        rows = rows.filter(its_org=organization_id)
+    else:
+        rows = AiRequestLog.objects.filter(org=organization_id)
+    return rows.filter(estimated_nanoeur__gt=0) if estimated else rows
 
 
 def with_names(

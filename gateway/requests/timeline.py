@@ -6,13 +6,15 @@ wrote them. Missing parts are omitted.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from costs.models import CostEvent, Hold
 from costs.templatetags.figures import eur
+from gateway.console.sentences import listed
+from gateway.core.calls import CHANNELS
 from gateway.core.traces import integer, items, mapping, text, texts
 from gateway.models import AiRequestLog
 from gateway.requests.pricing import Fact, unpriced
@@ -42,15 +44,6 @@ HOLD_WORDS: Final = {
     "settled": "settled at the usage the provider reported",
     "released": "released: nothing was billed",
     "unknown": "charged at the held maximum; actual cost unknown",
-}
-# The endpoint of each channel; other channels, such as the SDK, are shown by their names.
-CHANNEL_PATHS: Final = {
-    "api": "/api/ai/request",
-    "chat.completions": "/v1/chat/completions",
-    "responses": "/v1/responses",
-    "embeddings": "/v1/embeddings",
-    "messages": "/v1/messages",
-    "messages.count_tokens": "/v1/messages/count_tokens",
 }
 # Failures of a call that was held and never sent.
 NEVER_SENT: Final = frozenset(
@@ -101,7 +94,8 @@ def steps(story: RequestStory) -> list[TimelineStep]:
     """Return the steps in order: received, checked, held, sent, answered or blocked, charged."""
     row = story.row
     trace = mapping(row.decision)
-    story_steps = [_asked(row, trace), _judged(row, trace, story.budget_ids)]
+    story_steps = [_asked(row, trace), _judged(story, trace)]
+    story_steps += _waited(trace)
     story_steps += _tried(story, trace)
     if story.holds and row.status != "pending":
         story_steps.append(_sent(row, trace))
@@ -114,32 +108,67 @@ def steps(story: RequestStory) -> list[TimelineStep]:
 
 def _asked(row: AiRequestLog, trace: Mapping[str, Any]) -> TimelineStep:
     model, given = mapping(trace.get("model")), mapping(trace.get("input"))
-    path = CHANNEL_PATHS.get(row.channel, row.channel)
+    path = CHANNELS.get(row.channel, row.channel)
     facts = [
         Fact("requested model", text(model.get("requested")) or row.requested_model),
         Fact("resolved model", text(model.get("meant"))),
         Fact("provider", text(model.get("provider")) or row.provider),
         Fact("input", _counted(given.get("bytes"), "bytes")),
         Fact("counted input", _counted(given.get("counted_tokens"), "tokens")),
+        Fact("stored at the provider", _counted(given.get("kept_tokens"), "tokens at most")),
         Fact("via", f"{path}, streamed" if row.stream else path),
     ]
     return TimelineStep(title="Received", tone=GOOD, at=row.occurred_at, facts=_known(facts))
 
 
-def _judged(
-    row: AiRequestLog, trace: Mapping[str, Any], budget_ids: Collection[str]
-) -> TimelineStep:
-    verdicts = tuple(verdict_of(item) for item in items(trace.get("policies")))
-    budgets = tuple(budget_verdict_of(item, budget_ids) for item in items(trace.get("budgets")))
-    omitted = integer(trace.get("policies_left_out"))
+def _judged(story: RequestStory, trace: Mapping[str, Any]) -> TimelineStep:
+    row, names = story.row, _names(story)
+    verdicts = tuple(verdict_of(item, names) for item in items(trace.get("policies")))
+    limits = [*items(trace.get("budgets")), *items([trace.get("session")])]
+    budgets = tuple(budget_verdict_of(item, story.budget_ids) for item in limits)
+    facts = [
+        Fact(name, _counted(number, what))
+        for name, of, what in (
+            ("not listed", "policies_left_out", "more policies"),
+            ("of other requests only", "policies_of_other_calls", "policies"),
+        )
+        if (number := integer(trace.get(of)))
+    ]
     return TimelineStep(
         title="Policy check",
         tone=BAD if row.status == "blocked" else GOOD,
         sentence=judgement(row, verdicts, budgets),
-        facts=(Fact("not listed", _counted(omitted, "more policies")),) if omitted else (),
+        facts=tuple(facts),
         verdicts=verdicts,
         budgets=budgets,
     )
+
+
+def _names(story: RequestStory) -> dict[str, str]:
+    """Return what people and the request's key are called, by their ids. A policy names a key by
+    the first of its rotations, which have its name.
+    """
+    names, key_id = dict(story.names.people), story.row.key_id
+    if key_id in story.names.keys:
+        named = items(mapping(story.row.decision).get("policies"))
+        ids = {text(mapping(item.get("applies_to")).get("key_id")) for item in named}
+        names |= {of: story.names.keys[key_id] for of in ids if of}
+    return names
+
+
+def _waited(trace: Mapping[str, Any]) -> list[TimelineStep]:
+    """Return the wait for room, or for a turn in a rate, of a call that waited."""
+    waited = mapping(trace.get("waited"))
+    wait_ms = integer(waited.get("ms"))
+    if wait_ms is None:
+        return []
+    held, rates = (
+        [f'"{name}"' for name in texts(waited.get(names))] for names in ("for", "for_rates")
+    )
+    sentences = [f"Running calls held what was left of {listed(held)}."] if held else []
+    sentences += [f"It was over a rate of {listed(rates)}."] if rates else []
+    facts = (Fact("for", f"{wait_ms:,} ms"),)
+    return [TimelineStep(title="Waited", tone=WAIT, sentence=" ".join(sentences), facts=facts)]
 
 
 def _held(hold: Hold, trace: Mapping[str, Any]) -> TimelineStep:
@@ -173,6 +202,7 @@ def _sent(row: AiRequestLog, trace: Mapping[str, Any]) -> TimelineStep:
     facts = [
         Fact("model", text(mapping(trace.get("model")).get("meant"))),
         Fact("output cap", _cap(trace)),
+        Fact("web searches", _searches(trace)),
         *(Fact("not known here", name) for name in texts(trace.get("unknown"))),
         *(Fact("adjusted", sentence) for sentence in texts(trace.get("adjustments"))),
     ]
@@ -254,11 +284,19 @@ def _cap(trace: Mapping[str, Any]) -> str | None:
     return f"{tokens}: {decided}" if tokens and decided else tokens
 
 
+def _searches(trace: Mapping[str, Any]) -> str | None:
+    most = integer(trace.get("web_searches"))
+    return f"at most {most:,}" if most else None
+
+
 def _finish_reason(row: AiRequestLog) -> str | None:
-    is_ours = mapping(row.usage).get("cut_by") is not None
-    return (
-        f"{row.finish_reason}, at the cap that the gateway wrote" if is_ours else row.finish_reason
-    )
+    usage = mapping(row.usage)
+    if usage.get("cut_by") is None:
+        return row.finish_reason
+    # The provider was stopped before it reported any.
+    is_sliced = mapping(row.decision).get("hold") == "slices" and usage.get("buckets") is None
+    where = "where its hold could not grow" if is_sliced else "at the cap that the gateway wrote"
+    return f"{row.finish_reason}, {where}"
 
 
 def _charged(event: CostEvent, no_price_for: Sequence[str]) -> TimelineStep:

@@ -16,5 +16,6 @@ urlpatterns = [
         {"format": "json"},
         name="requests-json",
     ),
+    path("ai/session", views.session, name="session"),
     path("ai/requests/<str:request_id>", views.request_detail, name="request"),
 ]

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
@@ -15,19 +15,20 @@ from django.utils.timezone import now
 from django.views.decorators.vary import vary_on_headers
 
 from costs.explorer.charts import share_width
+from gateway.call.runtime import current
 from gateway.models import AiRequestLog
 from gateway.policies import reports as policies_reports
 from gateway.policies.reports import SpendToday
-from gateway.requests import activity, reports, timeline
+from gateway.requests import activity, reports, sessions, timeline
 from gateway.requests.activity_chart import hour_chart
 from gateway.requests.filters import FILTERS, RequestFilterForm
 from gateway.requests.lines import dimensions_of, request_lines, who_sent
 from gateway.requests.pricing import rate_table, usage_facts
-from gateway.requests.reports import RequestPage
+from gateway.requests.reports import Cursor, RequestPage
 from orgs.auth.access import Access, get_of_member_or_404, get_or_404, viewer
 from orgs.console.confirm import HtmxRequest
 from orgs.console.pages import read_page
-from orgs.console.queries import LINK_ORGANIZATION, takes
+from orgs.console.queries import LINK_ORGANIZATION, InvalidQuery, takes
 from orgs.console.refusals import filters_refused
 
 
@@ -104,6 +105,9 @@ def request_detail(request: HtmxRequest, request_id: str) -> HttpResponse:
         "cost_percent": _cost_percent(row),
         "who": who_sent(row, story.names),
         "dimensions": dimensions_of(row),
+        "session_address": f"{reverse('session')}?{urlencode({'id': row.session_id})}"
+        if row.session_id
+        else None,
         "key_name": story.names.keys.get(row.key_id) if row.key_id else None,
         "holds": story.holds,
         "events": story.events,
@@ -115,12 +119,51 @@ def request_detail(request: HtmxRequest, request_id: str) -> HttpResponse:
     return render(request, template, context)
 
 
+@takes("id", "after")
+@read_page
+def session(request: HttpRequest) -> HttpResponse:
+    """Show an agent's session: its requests in order, its costs by agent, its limit.
+
+    The id is its client's text, which a path could not have in every form.
+    """
+    access, session_id = viewer(request), request.GET.get("id", "")
+    organization = access.organization
+    found = None
+    if session_id.isprintable():  # a database cannot be asked for every other
+        found = sessions.session(
+            organization_id=organization.pk, session_id=session_id, moment=now()
+        )
+    if found is None:
+        raise Http404
+    page = sessions.requests_in_order(
+        organization_id=organization.pk, session_id=session_id, after=_place(request)
+    )
+    context = {
+        "session": found,
+        "lines": request_lines(page.rows, organization_id=organization.pk),
+        "later": urlencode({"id": session_id, "after": f"{page.before}"}) if page.before else None,
+        "first": urlencode({"id": session_id}),
+        "is_later": "after" in request.GET,
+        "filter": urlencode({"sessionId": session_id}),
+        "zone": ZoneInfo(organization.timezone),
+    }
+    return render(request, "requests/session.html", context)
+
+
 @read_page
 def short_address(request: HttpRequest, request_id: str) -> HttpResponse:
     """Lead the address that a refusal has to the request's page, in the request's organization."""
     row = get_of_member_or_404(viewer(request).user, AiRequestLog.objects.all(), request_id)
     query = urlencode({LINK_ORGANIZATION: row.org.slug})
     return redirect(f"{reverse('request', args=[row.pk])}?{query}")
+
+
+def _place(request: HttpRequest) -> Cursor | None:
+    text = request.GET.get("after")
+    try:
+        return None if text is None else Cursor.from_text(text)
+    except (ValueError, OverflowError) as exc:
+        raise InvalidQuery("after", "after is not a valid cursor") from exc
 
 
 def _list(
@@ -142,7 +185,10 @@ def _list(
 
 
 def _overview(access: Access, moment: datetime, zone: ZoneInfo) -> dict[str, Any]:
-    """Return what stands above the list: today's money and the last 24 hours."""
+    """Return what stands above the list: today's money and the last 24 hours.
+
+    Of the calls that wait for room, only those of this process are known.
+    """
     organization = access.organization
     spend = policies_reports.spend_today(organization_id=organization.pk, moment=moment)
     recent = activity.last_day(organization_id=organization.pk, moment=moment)
@@ -153,6 +199,7 @@ def _overview(access: Access, moment: datetime, zone: ZoneInfo) -> dict[str, Any
         "chart": hour_chart(recent, moment=moment, zone=zone),
         "rows_read_max": activity.ROWS_MAX,
         "gateway_enabled": organization.ai_gateway_enabled,
+        "waiting": current().waiting_room.waiting_now(organization.pk),
     }
 
 

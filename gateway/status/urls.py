@@ -1,4 +1,4 @@
-"""The URL of the status page."""
+"""The URLs of the status page."""
 
 from __future__ import annotations
 
@@ -6,4 +6,8 @@ from django.urls import path
 
 from gateway.status import views
 
-urlpatterns = [path("status", views.status, name="status")]
+urlpatterns = [
+    path("status", views.status, name="status"),
+    path("status.json", views.status_as_json, name="status-json"),
+    path("status/check", views.check_provider, name="status-check"),
+]

@@ -6,13 +6,13 @@ import json
 import logging
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import Final
+from typing import Final, Self
 
 import httpx2
 
@@ -25,6 +25,7 @@ from gateway.core.errors import (
     TimedOut,
     Unreachable,
 )
+from gateway.core.providers import GENERATE, ProviderConfig
 from gateway.upstream import untrusted_json
 from gateway.upstream.http_client import (
     BrokenOff,
@@ -34,6 +35,7 @@ from gateway.upstream.http_client import (
     causes_of,
 )
 from gateway.upstream.returned_headers import UPSTREAM_ID_HEADER, returned
+from gateway.upstream.signing.signers import signer_of
 from gateway.upstream.transport import Traffic
 
 logger = logging.getLogger("pulse.providers")
@@ -42,6 +44,8 @@ MESSAGE_MAX_CHARS: Final = 500
 # A timeout proves nothing, not even the vendor's own: it may have worked and billed. 524 is
 # Cloudflare's.
 TIMEOUT_STATUSES: Final = frozenset({408, 504, 524})
+
+_WRONG_KEY: Final = "Incorrect API key provided"
 
 # The format of the vendors' keys; OpenAI repeats a rejected key with asterisks in the middle.
 _KEY = re.compile(
@@ -62,10 +66,20 @@ _ACCOUNT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A call's provider: its name for messages, and its key, which no message may contain."""
+    """A call's provider: its name for messages, and its key, which no message may contain.
+
+    `made` returns what a signer put into requests besides: tokens, for example.
+    """
 
     title: str
     secret: str
+    made: Callable[[], Sequence[str]] = tuple
+
+    @classmethod
+    def of(cls, config: ProviderConfig) -> Self:
+        """Return the peer that a provider is."""
+        signer = signer_of(config)
+        return cls(config.title, config.secret, made=signer.hidden if signer else tuple)
 
     def shown(self, text: str) -> str:
         """Return a vendor's text for a message: on one line, bounded, without keys."""
@@ -76,7 +90,9 @@ class Peer:
 
     def hidden(self, text: str) -> str:
         """Return a vendor's text with everything that looks like a key or an account hidden."""
-        known = text.replace(self.secret, "[key]") if self.secret else text
+        known = text
+        for secret in self._secrets():
+            known = known.replace(secret, "[key]")
         return _ACCOUNT.sub("[account]", _KEY.sub("[key]", known))
 
     def hidden_in(self, value: object) -> object:
@@ -91,8 +107,12 @@ class Peer:
 
     def without_secret(self, answer: bytes) -> bytes:
         """Return an answer without the provider's own key, otherwise unchanged."""
-        secret = self.secret.encode()
-        return answer.replace(secret, b"[key]") if secret and secret in answer else answer
+        for secret in self._secrets():
+            answer = answer.replace(secret.encode(), b"[key]")
+        return answer
+
+    def _secrets(self) -> list[str]:
+        return [secret for secret in (self.secret, *self.made()) if secret]
 
     def broke_off(self, reported: str) -> str:
         """Return the sentence for a truncated answer, with the error that it reported."""
@@ -153,7 +173,7 @@ def unreachable(exc: Exception, *, peer: Peer) -> Unreachable:
 def _answered(traffic: Traffic, exc: Exception, *, peer: Peer) -> ProviderFailed:
     answer = traffic.answers[-1]
     if answer.status >= HTTPStatus.BAD_REQUEST:
-        return answered_with(answer, traffic.error, peer=peer, is_relayed=False)
+        return answered_with(answer, traffic.error, peer=peer, dialect=None)
     # A success or a redirect that the SDK could not parse, or an error inside a stream.
     if _is_timeout(exc):
         return _timed_out(peer, exc, status=answer.status)
@@ -161,9 +181,11 @@ def _answered(traffic: Traffic, exc: Exception, *, peer: Peer) -> ProviderFailed
 
 
 def answered_with(
-    answer: UpstreamResponse, raw: bytes, *, peer: Peer, is_relayed: bool
+    answer: UpstreamResponse, raw: bytes, *, peer: Peer, dialect: str | None
 ) -> ProviderFailed:
-    """Classify an answer with an error status; one that `is_relayed` keeps its body if it is JSON.
+    """Classify an answer with an error status.
+
+    One that is relayed keeps its body if it is an error that clients of its `dialect` can read.
 
     A 5xx proves that nothing was billed only if it is the vendor's own error. Proxies on the way
     answer with 502, 503 and 520 to 530 too, also after the vendor has worked:
@@ -177,9 +199,19 @@ def answered_with(
     own = untrusted_json.own_error(body)
     failure.headers, failure.provider_type = headers, own and peer.shown(own)
     is_shown = failure.nothing_billed and untrusted_json.error_message(body) is not None
-    if is_relayed and (is_shown or own is not None):
+    if dialect and _is_error_in(dialect, body) and (is_shown or own is not None):
         failure.body = _without_keys(raw, body, peer)
     return failure
+
+
+def _is_error_in(dialect: str, body: object) -> bool:
+    """Whether a JSON value has the form of an error for a dialect's clients.
+
+    xAI's and TGI's `error` is a sentence; Vertex AI has a list in chat, as Google in its streams.
+    """
+    if isinstance(body, list):
+        return dialect == GENERATE
+    return not isinstance(untrusted_json.mapping(body).get("error"), str)
 
 
 def _classified(answer: UpstreamResponse, body: object, *, peer: Peer) -> ProviderFailed:
@@ -212,13 +244,15 @@ def _is_about_our_key(status: int, body: object) -> bool:
     https://ai.google.dev/gemini-api/docs/troubleshooting (403 PERMISSION_DENIED)
     Google's invalid or expired key is a 400 with a reason:
     https://cloud.google.com/apis/design/errors and google/api/error_reason.proto
+    xAI's wrong key is a 400 with only a sentence: https://docs.x.ai/docs/key-information/debugging
     """
     error = untrusted_json.error_in(body)
     if status == HTTPStatus.FORBIDDEN:
         return error.get("code") != "model_not_found"
     if status == HTTPStatus.BAD_REQUEST:
         details = untrusted_json.items(error.get("details"))
-        return any(
+        sentence = untrusted_json.text(untrusted_json.mapping(body).get("error"))
+        return sentence.startswith(_WRONG_KEY) or any(
             untrusted_json.mapping(each).get("reason") == "API_KEY_INVALID" for each in details
         )
     return status == HTTPStatus.UNAUTHORIZED

@@ -11,7 +11,7 @@ import asyncio
 import io
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from http import HTTPStatus
 from typing import Final, cast
@@ -21,7 +21,9 @@ from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 from yarl import URL
 
-from gateway.upstream.network import USUAL, Network, TimeLimits, ssl_context
+from gateway.core.providers import USUAL, Reach, TimeLimits
+from gateway.upstream.network import Network, ssl_context
+from gateway.upstream.reach import AddressRefused, CheckedResolver, fault_of_target
 
 # Below the idle timeouts of the providers' load balancers: if they close a connection while we
 # write to it, the outcome is unknown.
@@ -33,6 +35,7 @@ ORIGINS_MAX: Final = 4
 READ_BUFFER_BYTES: Final = 64 * 1024
 HEADER_MAX_BYTES: Final = 16 * 1024
 HEADERS_MAX: Final = 128
+NOT_ALLOWED: Final = "the address is not allowed"
 
 _FORBIDDEN_IN_HEADERS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -78,11 +81,16 @@ def address(text: str) -> URL:
         url = URL(text, encoded=True)
         is_complete = url.scheme in {"http", "https"} and url.raw_host and url.port
     except ValueError as exc:
-        raise NotSent(f"{text!r} is not a valid URL: {exc}") from exc
+        raise NotSent(f"{_without_query(text)!r} is not a valid URL: {exc}") from exc
     # Check the original text: yarl removes line breaks.
     if not is_complete or not text.isascii() or not text.isprintable() or " " in text:
-        raise NotSent(f"{text!r} is not an HTTP URL")
+        raise NotSent(f"{_without_query(text)!r} is not an HTTP URL")
     return url.with_user(None)
+
+
+def _without_query(text: str) -> str:
+    """Return a URL without its query, which may have a key."""
+    return text.partition("?")[0]
 
 
 class UpstreamResponse:
@@ -225,6 +233,8 @@ def _obstacle(exc: Exception, request: aiohttp.ClientRequest) -> str:
     is_of_target = getattr(exc, "host", None) == request.url.raw_host
     if request.proxy is not None and not (is_of_target and isinstance(exc, aiohttp.ClientSSLError)):
         return "the proxy could not be reached or made no connection"
+    if isinstance(getattr(exc, "os_error", None), AddressRefused):
+        return NOT_ALLOWED
     if isinstance(exc, aiohttp.ClientConnectorDNSError):
         return "the host name could not be resolved"
     if isinstance(exc, aiohttp.ClientSSLError):
@@ -242,12 +252,16 @@ def _end(transport: asyncio.Transport | None) -> None:
 
 @dataclass(slots=True, eq=False)
 class HttpClient:
-    """Send requests from one event loop, over pooled connections."""
+    """Send requests from one event loop, over pooled connections.
+
+    Each Reach has connections and resolved addresses of its own, so that none of a wider one is
+    used. A proxy is the operator's: its address is not checked, and it resolves the names.
+    """
 
     network: Network = field(default_factory=Network)
-    _session: aiohttp.ClientSession | None = None
+    _sessions: dict[Reach | None, aiohttp.ClientSession] = field(default_factory=dict)
 
-    async def send(
+    async def send(  # noqa: PLR0913  keyword-only; all that a request has
         self,
         url: URL,
         *,
@@ -255,20 +269,21 @@ class HttpClient:
         body: bytes,
         method: str = "POST",
         limits: TimeLimits = USUAL,
+        reach: Reach | None = None,
     ) -> UpstreamResponse:
         """Send a request, once, and wait for the head of its response.
 
-        Raises NotSent and BrokenOff. Cancelling aborts the connection; `is_not_sent` then tells
-        whether that was before anything was sent.
+        `reach` None checks no address. Raises NotSent and BrokenOff. Cancelling aborts the
+        connection; `is_not_sent` then tells whether that was before anything was sent.
         """
         _check(headers)
-        if self._session is None:
-            self._session = _opened(self.network)
+        if reach is not None and (fault := fault_of_target(url, reach)):
+            raise NotSent(f"{url.raw_host}:{url.port} is refused: {fault}", obstacle=NOT_ALLOWED)
         proxy = self.network.proxy_for(url)
         to_proxy = (
             {"proxy-authorization": proxy.authorization} if proxy and proxy.authorization else {}
         )
-        response = await self._session.request(
+        response = await self._session(None if proxy else reach).request(
             method,
             url,
             # aiohttp sends `proxy_headers` only to a proxy that makes a tunnel.
@@ -288,9 +303,15 @@ class HttpClient:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        session, self._session = self._session, None
-        if session is not None:
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
             await session.close()
+
+    def _session(self, reach: Reach | None) -> aiohttp.ClientSession:
+        found = self._sessions.get(reach)
+        if found is None:
+            found = self._sessions[reach] = _opened(self.network, reach)
+        return found
 
 
 def _check(headers: Mapping[str, str]) -> None:
@@ -312,8 +333,12 @@ def _timeout(limits: TimeLimits) -> aiohttp.ClientTimeout:
     )
 
 
-def _opened(network: Network) -> aiohttp.ClientSession:
+def _opened(network: Network, reach: Reach | None) -> aiohttp.ClientSession:
+    if reach is not None:
+        # The certificate proves who this installation is: only to what its operator configured.
+        network = replace(network, client_cert_file=None, client_key_file=None)
     connector = aiohttp.TCPConnector(
+        resolver=None if reach is None else CheckedResolver(reach),
         ssl=ssl_context(network),
         limit=network.connections_per_origin * ORIGINS_MAX,
         limit_per_host=network.connections_per_origin,

@@ -1,11 +1,11 @@
-"""The network to the providers: proxies, TLS, connection limits; how long a provider may take."""
+"""The network to the providers: proxies, TLS, connection limits."""
 
 from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Final, NamedTuple
+from typing import NamedTuple
 from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]  # of no stub
 
 import aiohttp
@@ -21,25 +21,6 @@ class Proxy(NamedTuple):
 
     url: URL
     authorization: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimeLimits:
-    """How long a provider may take, in seconds.
-
-    `connect_s` covers everything before a request: waiting for a free connection, DNS, the
-    connection, the proxy, TLS. `first_byte_s` is from there to the beginning of the answer,
-    `idle_s` from any byte of it to the next, comments included. `total_s` bounds all of them, so
-    none need be below it.
-    """
-
-    connect_s: float = 10.0
-    first_byte_s: float = 300.0
-    idle_s: float = 300.0
-    total_s: float = 3600.0
-
-
-USUAL: Final = TimeLimits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

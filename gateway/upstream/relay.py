@@ -23,6 +23,7 @@ from gateway.core.errors import Broken, ProviderFailed
 from gateway.upstream.failures import Peer, answered_with, broken_off, unreachable
 from gateway.upstream.http_client import BrokenOff, HttpClient, NotSent, UpstreamResponse
 from gateway.upstream.returned_headers import HEADER_VALUE, returned
+from gateway.upstream.sending import sent
 from gateway.upstream.transport import ANSWER_MAX_BYTES, ERROR_MAX_BYTES, STREAM_MAX_BYTES
 from gateway.upstream.untrusted_json import ErrorAnswer
 from gateway.upstream.upstreams import Upstream
@@ -43,7 +44,7 @@ class Relay:
         """Request a plain response and read it. Raises ProviderFailed."""
         answer = await self._sent(upstream, request)
         try:
-            await _check(answer, upstream.peer)
+            await _check(answer, upstream.peer, request.dialect)
             completion = await _whole(answer, upstream.peer, request)
         finally:
             answer.release()
@@ -70,7 +71,7 @@ class Relay:
         """
         answer = await self._sent(upstream, request)
         try:
-            await _check(answer, upstream.peer)
+            await _check(answer, upstream.peer, request.dialect)
             if answer.content_type in request.streamed_as:
                 yield Stream(answer, upstream.peer)
             else:
@@ -81,11 +82,13 @@ class Relay:
     async def _sent(self, upstream: Upstream, request: RelayRequest) -> UpstreamResponse:
         """Send the request, once, and wait for the response's head. Raises ProviderFailed."""
         try:
-            return await self._http.send(
-                upstream.address(request.path),
-                headers={**request.headers, **upstream.headers},
+            return await sent(
+                self._http,
+                upstream.config,
+                upstream.address(request),
+                headers=request.headers,
                 body=request.body,
-                limits=upstream.limits,
+                method=request.method,
             )
         except NotSent as exc:
             raise unreachable(exc, peer=upstream.peer) from exc
@@ -134,13 +137,13 @@ async def _whole(answer: UpstreamResponse, peer: Peer, request: RelayRequest) ->
     )
 
 
-async def _check(answer: UpstreamResponse, peer: Peer) -> None:
+async def _check(answer: UpstreamResponse, peer: Peer, dialect: str) -> None:
     if answer.status < HTTPStatus.MULTIPLE_CHOICES:
         return
     if answer.status < HTTPStatus.BAD_REQUEST:
         sentence = f'Provider "{peer.title}" answered with a redirect, which is not followed'
         raise Broken(sentence, provider_status=answer.status)
-    raise answered_with(answer, await _error_body(answer), peer=peer, is_relayed=True)
+    raise answered_with(answer, await _error_body(answer), peer=peer, dialect=dialect)
 
 
 async def _error_body(answer: UpstreamResponse) -> bytes:

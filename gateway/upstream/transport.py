@@ -15,7 +15,7 @@ All four SDKs accept an httpx2 client, so all four use this transport instead of
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -24,6 +24,7 @@ from typing import Final
 
 import httpx2
 
+from gateway.core.providers import ProviderConfig
 from gateway.upstream.http_client import (
     BrokenOff,
     HttpClient,
@@ -33,13 +34,15 @@ from gateway.upstream.http_client import (
     address,
     is_not_sent,
 )
-from gateway.upstream.network import TimeLimits
+from gateway.upstream.sending import sent
 
 ANSWER_MAX_BYTES: Final = 32 * 1024 * 1024
 # An event takes about 300 bytes per token.
 STREAM_MAX_BYTES: Final = 128 * 1024 * 1024
 ERROR_MAX_BYTES: Final = 1024 * 1024
 
+# The SDKs demand a key, and send none: the credential is the transport's.
+NO_KEY: Final = "set-by-transport"
 # Not x-server-timeout: Google refuses one of less than 10 s.
 # https://github.com/livekit/agents/issues/3723
 HEADERS_SENT: Final = frozenset({"accept", "anthropic-version", "content-type", "user-agent"})
@@ -79,26 +82,22 @@ class Transport(httpx2.AsyncBaseTransport):
     the outcome is unknown.
     """
 
-    def __init__(
-        self, http: HttpClient, credentials: Mapping[str, str], limits: TimeLimits
-    ) -> None:
+    def __init__(self, http: HttpClient, config: ProviderConfig) -> None:
         self._http = http
-        self._credentials = dict(credentials)
-        self._limits = limits
+        self._config = config
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send one request, once."""
-        headers = {
-            name: value for name, value in request.headers.items() if name in HEADERS_SENT
-        } | self._credentials
+        passed = {name: each for name, each in request.headers.items() if name in HEADERS_SENT}
         traffic = _traffic.get() or Traffic()
         with _known_failures(traffic), _noted_outcome(traffic):
-            answer = await self._http.send(
-                address(str(request.url)),
+            answer = await sent(
+                self._http,
+                self._config,
+                address(self._config.with_query(str(request.url))),
                 method=request.method,
-                headers=headers,
+                headers=passed,
                 body=request.content,
-                limits=self._limits,
             )
         traffic.answers.append(answer)
         traffic.error = b""
@@ -111,15 +110,10 @@ class Transport(httpx2.AsyncBaseTransport):
         )
 
 
-def client(
-    http: HttpClient, credentials: Mapping[str, str], limits: TimeLimits
-) -> httpx2.AsyncClient:
-    """Return the client for an SDK; `credentials` are the authentication headers.
-
-    The SDKs' own timeouts have no effect.
-    """
+def client(http: HttpClient, config: ProviderConfig) -> httpx2.AsyncClient:
+    """Return the client for an SDK that calls a provider; the SDKs' own timeouts have no effect."""
     return httpx2.AsyncClient(
-        transport=Transport(http, credentials, limits), trust_env=False, follow_redirects=False
+        transport=Transport(http, config), trust_env=False, follow_redirects=False
     )
 
 

@@ -103,6 +103,11 @@ def _named(request: HttpRequest, memberships: list[Membership], active: Membersh
     raise OtherOrganization(wanted=wanted.org if wanted else None, active=active.org)
 
 
+def is_operator(user: object) -> bool:
+    """Whether a user operates the installation, in any organization or none."""
+    return isinstance(user, User) and user.is_active and user.is_staff and user.is_superuser
+
+
 def member(request: HttpRequest) -> Access:
     """Return the access of an admin or a member, who can use the gateway."""
     access = viewer(request)
@@ -121,6 +126,14 @@ def admin(request: HttpRequest) -> Access:
     return access
 
 
+def viewer_or_operator(request: HttpRequest) -> Access | None:
+    """Return what `viewer` does; None for an operator who belongs to no organization."""
+    user = request.user
+    if isinstance(user, User) and is_operator(user) and not _memberships(user):
+        return None
+    return viewer(request)
+
+
 def active_organization(request: HttpRequest) -> Organization:
     """Return the user's active organization."""
     return viewer(request).organization
@@ -131,15 +144,16 @@ def get_or_404(access: Access, rows: Manager[Row] | QuerySet[Row], row_id: objec
 
     An id of another organization, an unknown and a malformed one all raise Http404.
     """
-    return _found(rows.filter(org=access.organization), row_id)
+    return found_or_404(rows.filter(org=access.organization), row_id)
 
 
 def get_of_member_or_404(user: User, rows: Manager[Row] | QuerySet[Row], row_id: object) -> Row:
     """Return a row of any of the user's organizations, for a link that leads to its page."""
-    return _found(rows.filter(org__in=[row.org for row in _memberships(user)]), row_id)
+    return found_or_404(rows.filter(org__in=[row.org for row in _memberships(user)]), row_id)
 
 
-def _found(rows: QuerySet[Row], row_id: object) -> Row:
+def found_or_404(rows: QuerySet[Row], row_id: object) -> Row:
+    """Return the one of these rows with an id. Raises Http404, also for a malformed id."""
     try:
         key = row_id if isinstance(row_id, uuid.UUID) else uuid.UUID(str(row_id))
     except ValueError as exc:

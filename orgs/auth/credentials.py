@@ -26,12 +26,15 @@ _DIMENSIONS: Final = ("team_id", "project_id", "app_id", "client_id")
 _COLUMNS: Final = (
     "id",
     "org_id",
+    "name",
     "public",
     "digest",
     "owner_id",
+    "owner__email",
     "owner_active_member",
     *_DIMENSIONS,
     "permissions",
+    "client_from",
     "lineage_id",
     "expires_at",
     "revoked_at",
@@ -50,15 +53,18 @@ class KeyRecord:
 
     id: UUID
     org_id: UUID
+    name: str
     public: str
     digest: bytes = field(repr=False)
     owner_id: UUID | None
+    owner_email: str | None
     owner_active_member: bool
     team_id: str | None
     project_id: str | None
     app_id: str | None
     client_id: str | None
     permissions: frozenset[str]
+    client_from: str
     lineage_id: UUID
     expires_at: datetime | None
     revoked_at: datetime | None
@@ -77,6 +83,7 @@ class SessionCaller:
     """A signed-in browser: the person, their active organization and their role there."""
 
     user_id: str
+    email: str
     org_id: UUID
     role: str
     config_version: int
@@ -95,6 +102,7 @@ def key_record(public: str) -> KeyRecord | None:
         return None
     values: dict[str, Any] = dict(row)
     config_version = values.pop("org__config_version")
+    values["owner_email"] = values.pop("owner__email")
     values["digest"] = bytes(values["digest"])  # PostgreSQL returns a memoryview
     values["permissions"] = permissions_in(values["permissions"])
     values["lineage_id"] = values["lineage_id"] or values["id"]
@@ -122,6 +130,7 @@ def session_caller(request: HttpRequest) -> SessionCaller | None:
         return None
     return SessionCaller(
         user_id=str(user.pk),
+        email=user.email,
         org_id=membership.org_id,
         role=membership.role,
         config_version=membership.org.config_version,

@@ -8,6 +8,7 @@ from typing import Any, Final
 from django import forms
 
 from orgs.console.fields import DimensionField
+from orgs.core.client_sources import SOURCE_MAX_CHARS
 from orgs.core.permissions import Permission, as_text
 from orgs.keys.operations import NAME_MAX_CHARS, KeyFields
 from orgs.models import Organization, User
@@ -53,6 +54,14 @@ class KeyForm(forms.Form):
     project_id = DimensionField(label="Project")
     app_id = DimensionField(label="App")
     client_id = DimensionField(label="Client")
+    client_from = forms.CharField(
+        label="Client from",
+        required=False,
+        max_length=SOURCE_MAX_CHARS,
+        help_text="Where calls without a client take it from: user, safety_identifier, "
+        "metadata.user_id, or a header such as header:x-openwebui-user-id. It is the caller's "
+        "word, and marked so.",
+    )
     permissions = forms.MultipleChoiceField(
         label="Permissions",
         choices=[
@@ -89,6 +98,7 @@ class KeyForm(forms.Form):
             app_id=values["app_id"] or None,
             client_id=values["client_id"] or None,
             permissions=as_text(values["permissions"]),
+            client_from=values["client_from"],
             expires_at=None if days is None else moment + timedelta(days=days),
         )
 

@@ -12,6 +12,7 @@ from django.utils.timezone import now
 
 from orgs.audit import history
 from orgs.core import keys, permissions, values
+from orgs.core.client_sources import SOURCE_FAULT, checked_source
 from orgs.core.errors import Conflict, Invalid, Missing
 from orgs.core.spelling import normalized
 from orgs.locking import locked
@@ -27,6 +28,7 @@ class KeyFields(TypedDict, total=False):
     """The fields of a key except its name. A dimension that is set is fixed for its calls.
 
     `permissions` are comma-separated names of `Permission`; without them the key has all.
+    `client_from` is where calls that name no client take theirs from, empty for nowhere.
     """
 
     owner: User | None
@@ -35,6 +37,7 @@ class KeyFields(TypedDict, total=False):
     app_id: str | None
     client_id: str | None
     permissions: str
+    client_from: str
     expires_at: datetime | None
     created_by_id: UUID | None
 
@@ -46,6 +49,7 @@ def create_key(*, org: Organization, name: str, **fields: Unpack[KeyFields]) -> 
         raise Invalid(fault, field="name")
     key = ApiKey(name=name, **fields)
     key.permissions = _checked_permissions(key.permissions)
+    key.client_from = _checked_client_from(key.client_from)
     _check_dimensions(key)
     if key.expires_at is not None and key.expires_at <= now():
         raise Invalid("The expiry must be in the future", field="expires_at")
@@ -85,6 +89,7 @@ def rotate_key(
             replaces=old,
             lineage_id=old.lineage_id or old.pk,
             permissions=old.permissions,
+            client_from=old.client_from,
             **{field: getattr(old, field) for field in FIXABLE},
         )
         _check_owner(successor)
@@ -96,6 +101,17 @@ def rotate_key(
             after={"public": successor.public, "expires_at": successor.expires_at},
         )
         return successor, text
+
+
+def update_key(*, key: ApiKey, client_from: str) -> None:
+    """Change where the key's calls take their client from; empty for nowhere."""
+    source = _checked_client_from(client_from)
+    with transaction.atomic():
+        locked(key.org_id)
+        current = _current(key)
+        before = history.values_of(current, ("client_from",))
+        ApiKey.objects.filter(pk=current.pk).update(client_from=source)
+        history.record("key_changed", current, before=before, after={"client_from": source})
 
 
 def revoke_key(*, key: ApiKey) -> bool:
@@ -111,7 +127,8 @@ def revoke_key(*, key: ApiKey) -> bool:
 
 def _recorded(key: ApiKey) -> dict[str, object]:
     owner = key.owner.email if key.owner else None
-    named = history.values_of(key, ("name", "public", *FIXABLE, "permissions", "expires_at"))
+    columns = ("name", "public", *FIXABLE, "permissions", "client_from", "expires_at")
+    named = history.values_of(key, columns)
     return {**named, "owner": owner}
 
 
@@ -146,6 +163,13 @@ def _checked_permissions(text: str) -> str:
         names = ", ".join(permissions.Permission)
         raise Invalid(f"The permissions must be among {names}", field="permissions")
     return permissions.as_text(given)
+
+
+def _checked_client_from(text: str) -> str:
+    source = checked_source(text)
+    if source is None:
+        raise Invalid(SOURCE_FAULT, field="client_from")
+    return source
 
 
 def _check_dimensions(key: ApiKey) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -31,10 +31,13 @@ _LOOKS: Final = {
 class KeyRow:
     """A key as shown in a list: never its digest.
 
-    `fixes` are the dimensions that it fixes, `opens` those that its callers choose.
+    `fixes` are the dimensions that it fixes, `opens` those that its callers choose; `client_from`
+    is where the client is taken from, empty for nowhere. `first_id` is that of the first of its
+    rotations.
     """
 
     id: UUID
+    first_id: UUID
     name: str
     public: str
     last_four: str
@@ -42,6 +45,7 @@ class KeyRow:
     owner_is_confirmed: bool
     fixes: dict[str, str]
     opens: list[str]
+    client_from: str
     permissions: str
     is_restricted: bool
     created_at: datetime
@@ -85,23 +89,30 @@ def keys(
     return KeyPage(found[:limit], older_than=found[limit - 1].id if len(found) > limit else None)
 
 
-def keys_that_open(*, org: Organization, moment: datetime, values: Mapping[str, str]) -> int:
+def keys_that_open(
+    *,
+    org: Organization,
+    moment: datetime,
+    values: Mapping[str, str],
+    opening: Collection[str] | None = None,
+) -> int:
     """Return how many usable keys let their callers name another value than one of these.
 
     `values` are by column, in any spelling. A key that fixes a different value is none of them:
-    its calls never have these values.
+    its calls never have these values. With `opening`, those that let them name any value of one of
+    these columns.
     """
     works = Q(owner=None) | Q(owner__is_active=True, owner__memberships__org=org)
     lasts = Q(expires_at=None) | Q(expires_at__gt=moment)
     rows, opens = ApiKey.objects.filter(works, lasts, org=org, revoked_at=None), Q()
-    fixed: dict[str, str] = {}
-    for column, value in values.items():
+    for column in values if opening is None else opening:
         if column == "task_type":  # no key fixes it
             opens |= Q(pk__isnull=False)
-        elif column == "user_id":
-            opens |= Q(owner=None)
         else:
-            opens |= Q(**{column: None})
+            opens |= Q(**{"owner" if column == "user_id" else column: None})
+    fixed: dict[str, str] = {}
+    for column, value in values.items():
+        if column not in ("task_type", "user_id"):
             rows = rows.filter(Q(**{column: None}) | may_be(column, [value]))
             fixed[column] = folded(value)
     found = rows.filter(opens).values_list("pk", *fixed) if opens else []
@@ -139,6 +150,7 @@ def _key_row(key: ApiKey, moment: datetime) -> KeyRow:
     status = _status(key, moment, is_replaced=is_replaced, owner_has_left=owner_has_left)
     return KeyRow(
         id=key.pk,
+        first_id=key.lineage_id or key.pk,
         name=key.name,
         public=key.public,
         last_four=key.last_four,
@@ -150,6 +162,7 @@ def _key_row(key: ApiKey, moment: datetime) -> KeyRow:
             *(name for name, value in dimensions.items() if value is None),
             "task type",
         ],
+        client_from=key.client_from,
         permissions=key.permissions,
         is_restricted=key.permissions != permissions.ALL,
         created_at=key.created_at,

@@ -1,4 +1,4 @@
-"""`manage.py orgs`: create organizations and turn their AI Gateway on or off."""
+"""`manage.py orgs`: create organizations, turn their AI Gateway and their storage on or off."""
 
 from __future__ import annotations
 
@@ -32,6 +32,13 @@ class Command(ActionCommand):
             )
             switch.add_argument("slug", metavar="SLUG")
             switch.set_defaults(enabled=enabled)
+        store = add(
+            "store",
+            self.store,
+            help="let OpenAI store answers of the Responses API, as clients ask, or never",
+        )
+        store.add_argument("slug", metavar="SLUG")
+        store.add_argument("state", choices=("on", "off"))
         add_report(add("show", self.show, help="show one organization"))
 
     def list(self, options: dict[str, Any]) -> None:
@@ -51,12 +58,18 @@ class Command(ActionCommand):
         state = "on" if options["enabled"] else "off"
         self.stdout.write(f"The AI Gateway of {org.slug} is {state}, from the next request.")
 
+    def store(self, options: dict[str, Any]) -> None:
+        org, state = organization(options["slug"]), options["state"]
+        operations.set_storage(org=org, enabled=state == "on")
+        self.stdout.write(f"Storage of {org.slug}'s answers is {state}, from the next request.")
+
     def show(self, options: dict[str, Any]) -> None:
         org = organization(options["slug"])
         row = _row(org) | {
             "id": str(org.pk),
             "named_to_vendors": Pseudonyms(keyed_by(settings.PROMPT_HASH_KEY, org.pk)).organization,
             "on_disconnect": org.on_disconnect,
+            "stores_answers": org.stores_answers,
             "members": org.memberships.count(),
             "keys": org.api_keys.filter(revoked_at__isnull=True).count(),
         }

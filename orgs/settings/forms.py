@@ -37,6 +37,15 @@ class OrganizationForm(forms.Form):
         choices=Organization.OnDisconnect.choices,
         show_hidden_initial=True,
     )
+    stores_answers = forms.BooleanField(
+        label="Storage at OpenAI",
+        required=False,
+        show_hidden_initial=True,
+        help_text="On: OpenAI stores answers of the Responses API as clients ask, for 30 days, and "
+        "conversations until they are deleted; only this organization can use their ids. "
+        "Off: nothing is stored.",
+        widget=forms.CheckboxInput({"role": "switch"}),
+    )
 
     def __init__(self, data: Any = None, *, organization: Organization) -> None:
         initial = {name: getattr(organization, name) for name in self.base_fields}

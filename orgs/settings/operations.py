@@ -17,7 +17,10 @@ from orgs.locking import locked
 from orgs.models import Organization, validate_timezone
 
 # What the history says of an organization.
-RECORDED: Final = ("name", "slug", "timezone", "on_disconnect", "ai_gateway_enabled")
+RECORDED: Final = (
+    *("name", "slug", "timezone", "on_disconnect", "ai_gateway_enabled"),
+    "stores_answers",
+)
 
 
 class OrganizationChanges(TypedDict, total=False):
@@ -27,6 +30,7 @@ class OrganizationChanges(TypedDict, total=False):
     timezone: str
     on_disconnect: str
     ai_gateway_enabled: bool
+    stores_answers: bool
 
 
 def create_organization(
@@ -53,6 +57,11 @@ def create_organization(
 def set_gateway(*, org: Organization, enabled: bool) -> Organization:
     """Turn the organization's AI Gateway on or off, from the next request."""
     return change_organization(org=org, ai_gateway_enabled=enabled)
+
+
+def set_storage(*, org: Organization, enabled: bool) -> Organization:
+    """Let OpenAI store answers for the organization, or not, from the next request."""
+    return change_organization(org=org, stores_answers=enabled)
 
 
 def change_organization(

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import lru_cache
 from http import HTTPStatus
+from inspect import iscoroutinefunction
 from typing import Any, Final
 
 from django.conf import settings
@@ -135,8 +136,14 @@ async def _response(request: ApiRequest) -> HttpResponseBase:
 
 @lru_cache(maxsize=PATHS_MAX)
 def _resolved(path: str) -> ResolverMatch:
-    """Return the view of a path and its arguments. Django takes 60 us to resolve it."""
-    return resolve(path)
+    """Return the view of a path and its arguments. Django takes 60 us to resolve it.
+
+    Raises Http404, also for a page, whose view is not asynchronous.
+    """
+    match = resolve(path)
+    if not iscoroutinefunction(match.func):
+        raise Http404
+    return match
 
 
 async def _respond(response: HttpResponseBase, request: ApiRequest, send: Send) -> None:
@@ -185,5 +192,10 @@ async def _send_pieces(response: EventStream, send: Send) -> None:
 
 
 def _start(response: HttpResponseBase) -> dict[str, Any]:
-    headers = [(name.lower().encode(), value.encode()) for name, value in response.items()]
+    headers = headers_in(response)
     return {"type": "http.response.start", "status": response.status_code, "headers": headers}
+
+
+def headers_in(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
+    """Return a response's headers as ASGI has them."""
+    return [(name.lower().encode(), value.encode()) for name, value in response.items()]

@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import (
 )
 
 from orgs.core.addresses import counted_address, is_among
+from pulse.server.websocket_protocol import BoundedWebSocket
 
 # Data is parsed in pieces of this size, so that what has no end yet is measured this exactly.
 PIECE_BYTES: Final = 16 * 1024
@@ -71,6 +72,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _is_in_fields = True
     _has_begun = False
     _has_head = False
+    _is_upgraded = False
     _refusal: tuple[int, str] | None = None
     _running: RequestResponseCycle | None = None
     _address: str | None = None
@@ -97,18 +99,33 @@ class BoundedProtocol(HttpToolsProtocol):
         is_few = counts[self._address] <= self.limits.connections_per_address
         return is_few or is_among(peer, settings.PROXY_NETWORKS)
 
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over, with its place among those of its address."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._close()  # the answer to an earlier request would be written into the WebSocket
+            return
+        super().handle_websocket_upgrade()
+        self._is_upgraded = True
+        upgraded = self.transport.get_protocol()
+        if isinstance(upgraded, BoundedWebSocket):
+            upgraded.leave = self._leave
+            upgraded.on_stop = self.app_state.get(ON_STOP)
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm_head()
         self._disarm_unread()
-        counts = self.app_state[COUNTS]
-        counts[self._address] -= 1
-        if not counts[self._address]:
-            del counts[self._address]
+        self._leave()
         # Uvicorn informs only the last of several pipelined requests.
         if self._running is not None and not self._running.response_complete:
             self._running.disconnected = True
             self._running.message_event.set()
         super().connection_lost(exc)
+
+    def _leave(self) -> None:
+        counts = self.app_state[COUNTS]
+        counts[self._address] -= 1
+        if not counts[self._address]:
+            del counts[self._address]
 
     def shutdown(self) -> None:
         super().shutdown()
@@ -122,7 +139,7 @@ class BoundedProtocol(HttpToolsProtocol):
             # Also a line break ends the idle time, and begins no request.
             self._begin_head()
         for at in range(0, len(data), PIECE_BYTES):
-            if self.transport.is_closing():
+            if self.transport.is_closing() or self._is_upgraded:
                 return
             self._parse(data[at : at + PIECE_BYTES])
 

@@ -22,6 +22,7 @@ from django.conf import settings
 from uvicorn.supervisors import Multiprocess
 
 from pulse.server.protocol import BoundedProtocol
+from pulse.server.websocket_protocol import settings_of
 
 LOOPBACK: Final = "127.0.0.1"
 BACKLOG: Final = 4096
@@ -76,7 +77,7 @@ def serve(bound: socket.socket, *, workers: int) -> None:
         settings.ASGI_APPLICATION.replace(".application", ":application"),
         loop="uvloop",
         http=BoundedProtocol,
-        ws="none",
+        **settings_of(settings.BODY_MAX_BYTES),
         lifespan="on",
         workers=workers,
         access_log=False,

@@ -1,15 +1,15 @@
-// While a policy is edited: add known models to a list without typing them.
+// While a policy, a budget or a key is edited: add what is known to a list without typing it.
 "use strict";
 
 (() => {
-  for (const group of document.querySelectorAll(".models")) {
+  for (const group of document.querySelectorAll("[data-adds-to]")) {
     const list = document.getElementById(group.dataset.addsTo);
     const row = document.createElement("div");
-    row.className = "add-model";
+    row.className = "add-known";
     const input = document.createElement("input");
-    input.setAttribute("list", "known-models");
+    input.setAttribute("list", group.dataset.list ?? "known-models");
     input.setAttribute("aria-label", group.dataset.search);
-    input.placeholder = "Search models";
+    input.placeholder = "Search";
     input.autocomplete = "off";
     const button = document.createElement("button");
     button.type = "button";
@@ -21,7 +21,8 @@
     const add = () => {
       const name = input.value.trim();
       if (!name) return;
-      const names = list.value.split(/[,\n]+/).map((each) => each.trim()).filter(Boolean);
+      const separator = "lines" in group.dataset ? /\n+/ : /[,\n]+/;
+      const names = list.value.split(separator).map((each) => each.trim()).filter(Boolean);
       if (!names.some((each) => each.toLowerCase() === name.toLowerCase())) names.push(name);
       list.value = names.join("\n");
       input.value = "";

@@ -9,7 +9,8 @@ import pytest
 
 from tests.clients.raw import CALL_MAX_S
 from tests.clients.targets import Target, direct_target, gateway_target
-from tests.system.databases import at_upstream, prepare
+from tests.databases import shared_folder
+from tests.system.databases import at_upstream, one_template
 from tests.system.rows import Rows
 from tests.system.servers import Installation
 from tests.system.upstream import Upstream
@@ -32,20 +33,25 @@ def upstream(vendors: Upstream) -> Upstream:
 
 @pytest.fixture(scope="session")
 def installation(
-    vendors: Upstream, tmp_path_factory: pytest.TempPathFactory
+    vendors: Upstream, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[Installation]:
-    """A gateway with Acme, on SQLite: clients see the same on every database."""
-    folder = tmp_path_factory.mktemp("gateway")
-    made = Installation(
-        database_url=f"sqlite:///{folder}/gateway.sqlite3",
-        folder=folder,
-        environment=at_upstream(vendors.port),
-    )
-    try:
-        made.key = prepare(made)
-        yield made
-    finally:
-        made.kill_all()
+    """A gateway with Acme."""
+    forks = not pytestconfig.getoption("--long")
+    with (
+        one_template(shared_folder(tmp_path_factory), forks=forks) as template,
+        template.copied() as url,
+    ):
+        made = Installation(
+            database_url=url,
+            folder=tmp_path_factory.mktemp("gateway"),
+            environment=at_upstream(vendors.port),
+            key=template.key,
+            forks=forks,
+        )
+        try:
+            yield made
+        finally:
+            made.kill_all()
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.system.servers import ROOT, clean_environment
+from tests.system.processes import ROOT
+from tests.system.servers import clean_environment
 
 SCRIPTS: Final = Path(__file__).parent / "node"
 CACHE: Final = ROOT / "var" / "node-clients"

@@ -19,7 +19,8 @@ from pydantic_ai.providers.openai import OpenAIProvider
 
 from tests.clients.questions import ANSWER, CHAT_TOOL, PARIS, PROMPT, TWO_CALLS, WEATHER, WORDS
 from tests.clients.targets import EMBEDDERS, MODELS, Target
-from tests.system.servers import ROOT, clean_environment
+from tests.system.processes import ROOT
+from tests.system.servers import clean_environment
 from tests.system.upstream import Upstream
 
 MODEL = MODELS["openai"]

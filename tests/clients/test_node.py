@@ -95,3 +95,23 @@ def test_vercel_ai_sdk(scripts: Path, target: Target, upstream: Upstream) -> Non
     assert (seen["calls"], seen["callsInPieces"]) == (INPUTS, INPUTS)
     assert seen["shaped"] == PARIS
     assert upstream.calls()[-1]["body"]["response_format"]["type"] == "json_schema"
+
+
+def test_vercel_ai_sdk_goes_on_by_ids(scripts: Path, target: Target, upstream: Upstream) -> None:
+    thinks = {"thinking": "The weather, then"}
+    upstream.answers({**CALLS, **thinks}, thinks, thinks)
+    turns = ["What is the weather in Paris?", "And tomorrow?", "And then?"]
+    seen = run(
+        scripts,
+        "responses.mjs",
+        baseURL=target.base_url("openai"),
+        apiKey=target.key,
+        model="gpt-5",
+        parameters=PARAMETERS,
+        turns=turns,
+    )
+    assert seen == {"steps": 2, "texts": turns}
+    _, loop, second, third = (call["body"] for call in upstream.calls())
+    assert "item_reference" in [item.get("type") for item in loop["input"]]
+    assert len(second["input"]) > len(loop["input"])
+    assert third["previous_response_id"].startswith("resp_")

@@ -13,6 +13,7 @@ from costs.core.admission import (
     Admitted,
     InsufficientRoom,
     Limit,
+    RateExceeded,
     Repeat,
     ReserveRequest,
     ReserveResult,
@@ -20,7 +21,9 @@ from costs.core.admission import (
     Settlement,
 )
 from costs.core.calendar.periods import BudgetWindow
+from costs.core.growth import Grown, HoldGrowth
 from costs.core.holds import State
+from costs.core.rate_limits import RateLimit
 from costs.core.rates import rate_card
 from costs.core.usage import Usage
 from costs.ledger import verify
@@ -28,12 +31,15 @@ from costs.ledger.connect import open_store
 from costs.ledger.ledger import Ledger
 from costs.ledger.stores.base import Store
 from costs.models import CostEvent, Hold, Period, PriceList
+from costs.prices.book import providers_version
 from gateway.audit import verify as audit
-from gateway.call.journal import AuditJournal, Closing, Opening
+from gateway.call.records.entries import Closing, Opening
+from gateway.call.records.journal import AuditJournal
 from gateway.core.calls import Call, Dimensions, Principal, Unread
 from gateway.core.usage_bound import NOTHING
 from gateway.guards.budgets import BudgetRule
 from gateway.guards.policies import Rule
+from gateway.guards.rule_sets import RuleSet
 from gateway.models import Policy
 from orgs.fields import new_id
 from orgs.models import Organization
@@ -117,8 +123,11 @@ def ask(  # noqa: PLR0913  everything about an ask has a usual value
     deadline_s: float = 210.0,
     version: int | None = None,
     prices: int | None = None,
-    record_if_full: bool = True,
+    record_if_spent: bool = True,
     budgets: tuple[BudgetRule, ...] = (),
+    rates: tuple[RateLimit, ...] = (),
+    tokens: int = 0,
+    may_wait: bool = False,
 ) -> ReserveRequest:
     """Return a reserve request as the pipeline makes it, with current versions."""
     current = Organization.objects.values_list("config_version", flat=True).get(pk=org.pk)
@@ -131,6 +140,7 @@ def ask(  # noqa: PLR0913  everything about an ask has a usual value
         org_id=org.pk,
         config_version=current if version is None else version,
         prices_version=prices_version() if prices is None else prices,
+        providers_version=providers_version(),
         amount_nanoeur=nanoeur,
         limits=(
             Limit(scope=ORG_SCOPE, span=BudgetWindow.DAY, limit_nanoeur=limit),
@@ -145,14 +155,17 @@ def ask(  # noqa: PLR0913  everything about an ask has a usual value
             model=MODEL,
             provider="openai",
             prompt_hash="0" * 64,
-            daily_rule=rule if limit is not None else None,
+            rules=RuleSet(rules=(rule,)),
             refusal=None,
             budgets=budgets,
             trace={"policies": []},
             started_s=0.0,
         ),
         repeat=Repeat(key_hash=repeat, body_hash=body) if repeat else None,
-        record_if_full=record_if_full,
+        record_if_spent=record_if_spent,
+        rate_limits=rates,
+        tokens=tokens,
+        may_wait=may_wait,
     )
 
 
@@ -184,6 +197,19 @@ def settlement(
             code=code,
         ),
         repeat=asked.repeat,
+        taken=admitted.taken,
+    )
+
+
+def growth(asked: ReserveRequest, admitted: ReserveResult, nanoeur: int) -> HoldGrowth:
+    """Return the growth of the hold of `asked` to an amount."""
+    assert isinstance(admitted, Admitted)
+    return HoldGrowth(
+        hold_id=asked.id,
+        request_id=asked.request_id,
+        org_id=asked.org_id,
+        period_ids=admitted.period_ids,
+        amount_nanoeur=nanoeur,
     )
 
 
@@ -223,13 +249,20 @@ class Desk:
         *,
         again: bool = False,
     ) -> tuple[list[ReserveResult], list[Settled]]:
-        return self.ledger.commit(
+        answers, settled, _ = self.ledger.commit(
             self.store,
             requests=asks,
             settlements=settlements,
             again=again,
             lock_wait_s=PATIENT_S,
         )
+        return answers, settled
+
+    def grow(self, *growths: HoldGrowth) -> list[Grown]:
+        """Grow holds in one batch."""
+        return self.ledger.commit(
+            self.store, requests=(), settlements=(), growths=growths, lock_wait_s=PATIENT_S
+        )[2]
 
     def reserve(self, asked: ReserveRequest) -> ReserveResult:
         return self.commit([asked])[0][0]
@@ -249,7 +282,8 @@ class Desk:
 
 def admitted_and_full(answers: Sequence[object]) -> tuple[int, int]:
     """Count admitted calls and those without room; require that there are no others."""
-    others = [each for each in answers if not isinstance(each, (Admitted, InsufficientRoom))]
+    kinds = (Admitted, InsufficientRoom, RateExceeded)
+    others = [each for each in answers if not isinstance(each, kinds)]
     assert others == []
     admitted = sum(isinstance(each, Admitted) for each in answers)
     return admitted, len(answers) - admitted

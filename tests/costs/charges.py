@@ -10,7 +10,7 @@ from django.db.models import F
 
 from costs.core.calendar.periods import day_around, local_day
 from costs.ledger.stores.tables import LINE_NAMES, SUMS
-from costs.models import CostEvent, DailyCost, MonthlyCost, Period
+from costs.models import CostEvent, CostLine, DailyCost, MonthlyCost, Period, SessionCost
 from orgs.models import Organization
 from tests.factories import CostEventFactory
 
@@ -37,7 +37,7 @@ def charge(organization: Organization, amount_nanoeur: int, **fields: object) ->
         settled_nanoeur=max(0, period.settled_nanoeur + amount_nanoeur)
     )
     of_line = {"org": organization} | named
-    lines = (
+    lines: tuple[tuple[CostLine | SessionCost, bool], ...] = (
         DailyCost.objects.get_or_create(
             **of_line | {"period_id": period.pk, "day": day}, defaults=NOTHING
         ),
@@ -45,6 +45,14 @@ def charge(organization: Organization, amount_nanoeur: int, **fields: object) ->
             **of_line | {"month": day.replace(day=1)}, defaults=NOTHING
         ),
     )
+    if event.session_id is not None:
+        of_session = {"session_id": event.session_id, "agent_id": event.agent_id}
+        lines += (
+            SessionCost.objects.get_or_create(
+                **of_line | of_session | {"period_id": period.pk, "day": day},
+                defaults=NOTHING | {"cache_read_tokens": 0},
+            ),
+        )
     for line, _ in lines:
         type(line)._default_manager.filter(pk=line.pk).update(
             amount_nanoeur=F("amount_nanoeur") + amount_nanoeur,

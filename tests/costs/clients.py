@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 from threading import Barrier
 from typing import Any, Final
 
-from costs.core.admission import ReserveRequest, ReserveResult
+from costs.core.admission import ReserveRequest, ReserveResult, Settlement
+from costs.core.growth import HoldGrowth
 from costs.ledger.writer import LedgerUnavailable, Writer
 
 ANSWER_MAX_S: Final = 60.0
@@ -42,7 +43,7 @@ def until(condition: Callable[[], bool], *, within_s: float = 10) -> None:
 
 
 def together(writer: Writer, *work: Any) -> list[Any]:
-    """Reserve or settle everything at once, in one event loop.
+    """Reserve, grow or settle everything at once, in one event loop.
 
     Raises TimeoutError if the writer does not answer within ANSWER_MAX_S.
     """
@@ -50,11 +51,14 @@ def together(writer: Writer, *work: Any) -> list[Any]:
     async def all_of_it() -> list[Any]:
         async with asyncio.timeout(ANSWER_MAX_S):
             return await asyncio.gather(
-                *(
-                    writer.settle(each) if hasattr(each, "outcome") else writer.reserve(each)
-                    for each in work
-                ),
+                *(_done(writer, each) for each in work),
                 return_exceptions=True,
             )
 
     return asyncio.run(all_of_it())
+
+
+def _done(writer: Writer, work: Any) -> Awaitable[Any]:
+    if isinstance(work, HoldGrowth):
+        return writer.grow(work)
+    return writer.settle(work) if isinstance(work, Settlement) else writer.reserve(work)

@@ -8,7 +8,7 @@ from datetime import datetime
 from threading import Event
 from typing import Any
 
-from costs.ledger.stores.base import LOCK_WAIT_S, Locked, Store, StoreUnavailable
+from costs.ledger.stores.base import LOCK_WAIT_S, Locked, RowKeys, Store, StoreUnavailable
 from costs.ledger.stores.tables import Row, Table
 
 
@@ -51,9 +51,9 @@ class FaultyStore:
         self.faults.check()
         return self.store.begin(lock_wait_s=lock_wait_s)
 
-    def lock(self, **rows: Any) -> Locked:
+    def lock(self, keys: RowKeys, *, lock_wait_s: float = LOCK_WAIT_S) -> Locked:
         self.faults.check()
-        return self.store.lock(**rows)
+        return self.store.lock(keys, lock_wait_s=lock_wait_s)
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:
         self.faults.write()

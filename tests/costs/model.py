@@ -57,6 +57,17 @@ class Model:
         hold.day.held += hold.amount
         hold.day.limit = limit if hold.amount else hold.day.limit
 
+    def grow(self, id_: UUID, amount: int) -> int:
+        """Return what is held after a growth."""
+        hold = self.holds[id_]
+        more = amount - hold.amount
+        spent = hold.day.settled + hold.day.held + hold.day.overrun
+        has_room = hold.day.limit is None or spent + more <= hold.day.limit
+        if hold.state == "held" and more > 0 and has_room:
+            hold.amount = amount
+            hold.day.held += more
+        return hold.amount
+
     def settle(self, id_: UUID, outcome: str, cost: int | None) -> bool:
         """Return whether the outcome changed anything."""
         hold = self.holds[id_]

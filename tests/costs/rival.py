@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from itertools import cycle
 from threading import Barrier
 from typing import Any
 
@@ -17,18 +18,28 @@ import django
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "pulse.settings")
 django.setup()
 
-from costs.ledger.connect import open_store  # noqa: E402  the apps are ready only now
+from costs.core.rate_limits import RateLimit  # noqa: E402  the apps are ready only now
+from costs.ledger.connect import open_store  # noqa: E402
 from costs.ledger.writer import Writer  # noqa: E402
 from orgs.models import Organization  # noqa: E402
 from tests.costs.books import admitted_and_full, ask, new_ledger  # noqa: E402
 from tests.costs.clients import reserve_together  # noqa: E402
+
+TOKENS = 100
 
 
 def main() -> None:
     """Take part in one race."""
     wanted: dict[str, Any] = json.loads(sys.stdin.readline())
     org = Organization.objects.get(pk=wanted["org"])
-    asks = [ask(org, wanted["nanoeur"], limit=wanted["limit"]) for _ in range(wanted["clients"])]
+    # Calls take from the rates in turn, one each.
+    rates: list[tuple[RateLimit, ...]] = [
+        (RateLimit(**rate),) for rate in wanted.get("rates", ())
+    ] or [()]
+    asks = [
+        ask(org, wanted["nanoeur"], limit=wanted["limit"], rates=taken, tokens=TOKENS)
+        for taken, _ in zip(cycle(rates), range(wanted["clients"]), strict=False)
+    ]
     writer = Writer(open_store=open_store, ledger=new_ledger())
     sys.stdout.write("ready\n")
     sys.stdout.flush()

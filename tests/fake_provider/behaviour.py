@@ -20,11 +20,14 @@ class Behaviour:
 
     times: int = 1
     vendor: str | None = None
+    when: tuple[str, ...] = ()  # only for a body that has all of these
 
     # --- what is answered
     content: str | None = None  # the last user message when None; nothing beside tool calls
-    tool_calls: tuple[Mapping[str, Any], ...] = ()  # each {"name": ..., "arguments": {...}}
-    web_searches: int = 0  # of OpenAI's responses: no more than the request allows
+    # Each {"name": ..., "arguments": {...}}; of OpenAI's responses also with a "namespace", and
+    # {"name": ..., "input": ...} of a custom tool.
+    tool_calls: tuple[Mapping[str, Any], ...] = ()
+    web_searches: int = 0  # of OpenAI's responses no more than the request allows; not in chat
     thinking: str | None = None  # what the model says to itself, where the vendor shows it
     hidden_thinking_tokens: int = 0  # of a stream, before its text; their number is not shown
     hidden_thinking_per_s: float = 100.0
@@ -51,6 +54,7 @@ class Behaviour:
 
     # --- trouble with the connection
     pause_s: float = 0.0  # before anything is answered
+    counts_at_once: bool = True  # counts of tokens do not pause, since nothing is generated
     stall: str | None = None  # "headers" or "body": then nothing more comes
     stall_after_events: int = 1
     reset: str | None = None  # "before" or "after" the request's body is read
@@ -70,7 +74,7 @@ class Behaviour:
         if unknown:
             raise ValueError(f"a behaviour has no {', '.join(sorted(unknown))}")
         known = dict(values)
-        for name in ("extra_events", "tool_calls"):
+        for name in ("extra_events", "tool_calls", "when"):
             known[name] = tuple(known.get(name, ()))
         return cls(**known)
 

@@ -136,6 +136,7 @@ ENABLED: Final[Mapping[str, tuple[Holds, tuple[str, ...]]]] = {
         ("thinking-binding-controls-2026-08-01",),
     ),
     "thinking.display": (_anywhere("display", "updates"), ("thinking-display-updates-2026-08-18",)),
+    "safeguards": (_has("safeguards"), ("dangerous-tool-use-2026-09-03",)),
     "context_hint": (_has("context_hint"), ("context-hint-2026-04-09",)),
     "max_tokens above 128000": (
         lambda body: (body.get("max_tokens") or 0) > 128_000,

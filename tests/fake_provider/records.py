@@ -67,11 +67,18 @@ class Records:
         with self._lock:
             self._queue.append(behaviour)
 
-    def take(self, vendor: str) -> Behaviour:
-        """Return the behaviour of the next call to `vendor`."""
+    def take(self, vendor: str, body: str | None) -> Behaviour | None:
+        """Return the behaviour of the next call to `vendor`, the first that fits.
+
+        Without a body, None where one must be read to decide.
+        """
         with self._lock:
             for place, behaviour in enumerate(self._queue):
-                if behaviour.vendor in (None, vendor):
+                if behaviour.vendor not in (None, vendor):
+                    continue
+                if body is None and behaviour.when:
+                    return None
+                if all(text in (body or "") for text in behaviour.when):
                     self._use(place, behaviour)
                     return behaviour
         return Behaviour()

@@ -15,9 +15,8 @@ from typing import Any, Final
 from aiohttp import web
 
 from tests.fake_provider.behaviour import Answer, Behaviour
-from tests.fake_provider.formats import ERRORS
+from tests.fake_provider.formats import Errors
 from tests.fake_provider.formats.common import THINKS, Format
-from tests.fake_provider.formats.gemini import as_array
 from tests.fake_provider.records import Call
 
 IDS: Final = {"x-request-id": "req_fake", "request-id": "req_fake"}
@@ -32,10 +31,12 @@ class Sending:
     request: web.Request
     call: Call
     behaviour: Behaviour
+    errors: Errors
 
-    async def trouble(self) -> bool:
+    async def trouble(self, *, pauses: bool = True) -> bool:
         """Apply the faults before an answer; return True if there is no answer."""
-        await asyncio.sleep(self.behaviour.pause_s)
+        if pauses:
+            await asyncio.sleep(self.behaviour.pause_s)
         if self.behaviour.stall == "headers":
             await asyncio.Event().wait()
         if self.behaviour.reset == "after":
@@ -49,7 +50,7 @@ class Sending:
         if status == 200 and body is None:
             return None
         if body is None and status >= 400:
-            body = ERRORS[self.call.vendor](status, f"The fake provider answers {status}")
+            body = self.errors(status, f"The fake provider answers {status}")
         text = body if isinstance(body, str) else json.dumps(body)
         return self._noted(
             web.Response(
@@ -64,7 +65,7 @@ class Sending:
 
     def error(self, status: int, message: str) -> web.Response:
         """Return an error in the vendor's format."""
-        body = ERRORS[self.call.vendor](status, message)
+        body = self.errors(status, message)
         return self._noted(web.json_response(body, status=status))
 
     async def whole(self, answer: Answer, format_: Format) -> web.StreamResponse:
@@ -80,8 +81,8 @@ class Sending:
         """Send events, or Google's array in pieces."""
         events = format_.events(answer)
         content_type = "text/event-stream"
-        if self.call.vendor == "google" and self.request.query.get("alt") != "sse":
-            events, content_type = as_array(events), "application/json"
+        if format_.without_sse is not None and self.request.query.get("alt") != "sse":
+            events, content_type = format_.without_sse(events), "application/json"
         written = [event.encode() for event in events]
         source = _endless(written, answer) if self.behaviour.endless else _each(written)
         return await self._sent({"content-type": content_type}, source)

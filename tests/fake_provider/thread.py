@@ -13,6 +13,9 @@ from typing import Any, Final, Self
 from aiohttp import web
 
 from tests.fake_provider.behaviour import Behaviour
+from tests.fake_provider.hosts import HOSTS
+from tests.fake_provider.hosts.app import make_host_app
+from tests.fake_provider.hosts.tokens import TOKENS, IssuedTokens
 from tests.fake_provider.records import Call, Records
 from tests.fake_provider.server import make_app
 
@@ -27,16 +30,24 @@ PREFIXES: Final = {
 
 
 class FakeProvider:
-    """Four vendors on one loopback port.
+    """Four vendors on one loopback port, or one host, as strict as the real one, on its own.
 
     with FakeProvider() as provider:
         provider.answers(status=529)
         ... make a call to provider.base_url("anthropic") ...
         assert len(provider.calls) == 1
+
+    with FakeProvider(host="groq") as provider:
+        ... make a call to provider.base_url("groq") with HOSTS["groq"].key ...
     """
 
-    def __init__(self, *, record: Path | None = None, port: int = 0) -> None:
+    def __init__(
+        self, *, record: Path | None = None, port: int = 0, host: str | None = None
+    ) -> None:
         self._records = Records(record)
+        self._app = (
+            make_app(self._records) if host is None else make_host_app(self._records, HOSTS[host])
+        )
         self._wanted_port = port
         self._port = 0
         self._started = threading.Event()
@@ -64,7 +75,18 @@ class FakeProvider:
 
     def base_url(self, vendor: str) -> str:
         """Return what the vendor's `*_BASE_URL` is set to."""
-        return f"http://{HOST}:{self._port}{PREFIXES[vendor]}"
+        path = PREFIXES[vendor] if vendor in PREFIXES else HOSTS[vendor].path
+        return f"{self.origin}{path}"
+
+    @property
+    def origin(self) -> str:
+        """Return the address without a path, where a host's token endpoints are."""
+        return f"http://{HOST}:{self._port}"
+
+    @property
+    def tokens(self) -> IssuedTokens:
+        """The tokens that a host has issued."""
+        return self._app[TOKENS]
 
     def answers(self, **behaviour: Any) -> None:
         """Queue a Behaviour for the next calls; without one a call is answered correctly."""
@@ -92,7 +114,7 @@ class FakeProvider:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         try:
-            self._loop.run_until_complete(serve(self._records, self._wanted_port, self._listening))
+            self._loop.run_until_complete(serve(self._app, self._wanted_port, self._listening))
         finally:
             self._loop.close()
 
@@ -102,9 +124,9 @@ class FakeProvider:
         await self._stopped.wait()
 
 
-async def serve(records: Records, port: int, meanwhile: Callable[[int], Any]) -> None:
+async def serve(app: web.Application, port: int, meanwhile: Callable[[int], Any]) -> None:
     """Serve until `meanwhile`, which gets the port, returns."""
-    runner = web.AppRunner(make_app(records), handler_cancellation=True, shutdown_timeout=0.1)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     try:
         site = web.TCPSite(runner, HOST, port)

@@ -10,12 +10,13 @@ from typing import Any, Final
 import pytest
 
 from gateway.apis.families.fitting import fitted
-from gateway.core.calls import Completion, Delta, Message, ProviderCall
+from gateway.core.calls import Completion, Delta, ProviderCall
 from gateway.core.errors import ProviderFailed
+from gateway.core.messages import Message
+from gateway.core.providers import TimeLimits
 from gateway.core.seen import SeenOutput
-from gateway.providers.base import Provider
+from gateway.providers.adapters.base import ProviderSdk
 from gateway.providers.registry import Providers, ProviderSettings
-from gateway.upstream.network import TimeLimits
 from tests.fake_provider.behaviour import VENDORS
 from tests.fake_provider.thread import FakeProvider
 
@@ -54,7 +55,7 @@ class Wire:
 
     async def ask(self, vendor: str, *, streamed: bool, **changes: Any) -> Completion:
         """Make a call and return its completion, with the text as its content."""
-        provider = await self.providers.get(vendor)
+        provider = await self.providers.get(self.providers.vendors[vendor])
         return await ask(provider, call_to(vendor, **changes), streamed=streamed)
 
     async def failure(self, vendor: str, *, streamed: bool, **changes: Any) -> ProviderFailed:
@@ -68,11 +69,11 @@ class Wire:
 @asynccontextmanager
 async def opened(
     vendor: str, base_url: str, limits: TimeLimits | None = None
-) -> AsyncIterator[Provider]:
+) -> AsyncIterator[ProviderSdk]:
     """Open one vendor's adapter and close it afterwards."""
     providers = Providers(settings_at({vendor: base_url}, limits), sandbox=False)
     try:
-        yield await providers.get(vendor)
+        yield await providers.get(providers.vendors[vendor])
     finally:
         await providers.aclose()
 
@@ -114,7 +115,7 @@ async def read(stream: AsyncIterator[Delta | Completion]) -> tuple[str, Completi
     return "".join(texts), end
 
 
-async def ask(provider: Provider, call: ProviderCall, *, streamed: bool) -> Completion:
+async def ask(provider: ProviderSdk, call: ProviderCall, *, streamed: bool) -> Completion:
     """Call plain or streamed and return the completion, with the text as its content."""
     if not streamed:
         return await provider.complete(call)

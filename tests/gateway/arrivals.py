@@ -15,7 +15,7 @@ from gateway.apis.base import Dialect
 from gateway.core.calls import Call, Dimensions, RelayRequest
 from gateway.core.errors import Refused
 from gateway.core.model_names import Model
-from gateway.core.usage_bound import OutputCap
+from gateway.core.usage_bound import OutputCap, UsesLimit
 from gateway.providers.catalog import load_catalog
 from orgs.core.pseudonyms import Pseudonyms, keyed_by
 
@@ -52,11 +52,18 @@ def refusal(dialect: Dialect, fields: Mapping[str, Any], **more: Any) -> str:
 
 
 def sent(
-    call: Call, to: Model, *, cap: int | None = None, hosted_calls: int | None = None
+    call: Call,
+    to: Model,
+    *,
+    cap: int | None = None,
+    is_limited: bool = False,
+    searches: UsesLimit | None = None,
 ) -> RelayRequest:
-    """Return the request that is sent, with the given cap and limit of calls written into it."""
+    """Return the request that is sent, with the given cap written into it, and limits of tools."""
     tokens = cap or to.max_output_tokens
-    written = OutputCap(tokens, is_written=cap is not None, hosted_calls=hosted_calls)
+    written = OutputCap(
+        tokens, is_written=cap is not None, is_limited=is_limited, searches=searches
+    )
     request = call.body.outgoing(to, written, timeout_s=TIMEOUT_S, names=NAMES)
     assert isinstance(request, RelayRequest)
     return request

@@ -7,9 +7,9 @@ from typing import Any
 
 from costs.models import CostEvent, Hold
 from gateway.call.runtime import Gateway
+from gateway.core.providers import USUAL, TimeLimits
 from gateway.models import AiRequestLog
 from gateway.providers.registry import Providers
-from gateway.upstream.network import USUAL, TimeLimits
 from orgs.models import Organization
 from tests.factories import AliasFactory
 from tests.fake_provider.behaviour import VENDORS

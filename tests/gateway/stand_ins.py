@@ -6,16 +6,16 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from costs.core.usage import Usage
 from gateway.core.calls import Completion, Delta, ProviderCall
 from gateway.core.errors import ProviderFailed
+from gateway.core.providers import USUAL, ProviderConfig, TimeLimits
 from gateway.core.seen import SeenOutput
-from gateway.providers.base import Provider
+from gateway.providers.adapters.base import ProviderSdk
 from gateway.providers.registry import Providers
-from gateway.upstream.network import USUAL, TimeLimits
 
 WAIT_MAX_S: Final = 10.0
 USAGE: Final = Usage(input_uncached=9, output_text=2)
@@ -23,7 +23,7 @@ USAGE: Final = Usage(input_uncached=9, output_text=2)
 
 @dataclass(slots=True)
 class StandIn:
-    """A Provider. It yields `pieces`, waits until `may_end`, then fails or completes.
+    """A ProviderSdk. It yields `pieces`, waits until `may_end`, then fails or completes.
 
     `asked` are the calls that reached it, `closed` is set when a stream of it was closed early.
     """
@@ -96,11 +96,9 @@ class Only(Providers):
     def __init__(self, provider: StandIn, limits: TimeLimits = USUAL) -> None:
         super().__init__({}, sandbox=True, limits=limits)
         self.provider = provider
+        self.vendors = {name: replace(config, fault=None) for name, config in self.vendors.items()}
 
-    def check(self, name: str) -> None:
-        """Find every name configured."""
-
-    async def get(self, name: str) -> Provider:
+    async def get(self, config: ProviderConfig) -> ProviderSdk:
         """Return the one there is."""
         return self.provider
 

@@ -19,13 +19,13 @@ from django.test import Client
 from django.utils.timezone import now
 from pytest_django import Settings
 
+from gateway.keys.command import Command as KeysCommand
 from orgs.auth import credentials
 from orgs.console.commands import LOCAL_URL, installation_url
 from orgs.core import keys as key_format
 from orgs.keys import operations
-from orgs.keys.command import Command as KeysCommand
 from orgs.members.command import Command as MembersCommand
-from orgs.models import ApiKey, Membership, Organization, User
+from orgs.models import ApiKey, HistoryEvent, Membership, Organization, User
 from orgs.settings.command import Command as OrgsCommand
 from tests.commands import output_of
 from tests.factories import PASSWORD, MembershipFactory
@@ -73,6 +73,16 @@ def test_enable_and_disable(acme: Organization) -> None:
     assert "ai_gateway_enabled: False" in output_of("orgs", "show", "acme")
     assert "is on" in output_of("orgs", "enable", "acme")
     assert rows("orgs", "show", "acme")["ai_gateway_enabled"] is True
+
+
+def test_storage_is_turned_off_and_on(acme: Organization) -> None:
+    assert rows("orgs", "show", "acme")["stores_answers"] is True
+    for state, stores in (("off", False), ("on", True)):
+        assert f"is {state}, from the next request" in output_of("orgs", "store", "acme", state)
+        assert rows("orgs", "show", "acme")["stores_answers"] is stores
+    event = HistoryEvent.objects.order_by("id").last()
+    assert event is not None
+    assert (event.event, event.after) == ("organization_changed", {"stores_answers": True})
 
 
 def test_lists_are_arrays_even_when_empty(acme: Organization) -> None:
@@ -328,6 +338,21 @@ def test_key_can_expire(acme: Organization) -> None:
     assert timedelta(days=1, hours=23) < expires_at - now() <= timedelta(days=2)
 
 
+def test_client_source_of_key_is_set_and_removed(acme: Organization) -> None:
+    def source() -> Any:
+        (row,) = rows("keys", "list", "acme")
+        return row["client_from"]
+
+    output_of("keys", "create", "acme", "--name", "ci", "--client-from", "header:x-user-id")
+    assert source() == "header:x-user-id"
+    output_of("keys", "update", "acme", "ci", "--client-from", "user")
+    assert source() == "user"
+    with pytest.raises(CommandError, match="The client source must be user, "):
+        output_of("keys", "update", "acme", "ci", "--client-from", "header:cookie")
+    output_of("keys", "update", "acme", "ci", "--client-from", "none")
+    assert source() is None
+
+
 def test_keys_are_listed_without_their_secret(acme: Organization) -> None:
     text = last_line("keys", "create", "acme", "--name", "ci", "--team", "t")
     (row,) = rows("keys", "list", "acme")
@@ -340,6 +365,7 @@ def test_keys_are_listed_without_their_secret(acme: Organization) -> None:
         "owner": None,
         "fixes": {"team": "t"},
         "opens": ["user", "project", "app", "client", "task type"],
+        "client_from": None,
         "permissions": "send,read,quote",
         "expires_at": None,
         "last_used_at": None,

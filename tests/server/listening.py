@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,6 +16,7 @@ from pulse.server.protocol import COUNTS, BoundedProtocol, Limits
 
 HOST: Final = "127.0.0.1"
 ANSWER_MAX_S: Final = 20.0
+NO_WEBSOCKETS: Final = {"ws": "none"}
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 
 
@@ -74,16 +75,24 @@ async def eventually(condition: Callable[[], object]) -> None:
 
 @asynccontextmanager
 async def listening(
-    application: Application, limits: Limits, *, keep_alive_s: int = 60
+    application: Application,
+    limits: Limits,
+    *,
+    keep_alive_s: int = 60,
+    websockets: Mapping[str, Any] = NO_WEBSOCKETS,
 ) -> AsyncIterator[Listening]:
-    """Serve the application within these limits."""
+    """Serve the application within these limits; `websockets` are Uvicorn's settings of them."""
 
     class Limited(BoundedProtocol):
         """The protocol with the limits of one test."""
 
     Limited.limits = limits
     config = uvicorn.Config(
-        application, lifespan="off", ws="none", log_config=None, timeout_keep_alive=keep_alive_s
+        application,
+        lifespan="off",
+        log_config=None,
+        timeout_keep_alive=keep_alive_s,
+        **websockets,
     )
     state, app_state = ServerState(), {}  # type: ignore[var-annotated]  # as Uvicorn's own
     server = await asyncio.get_running_loop().create_server(

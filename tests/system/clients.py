@@ -55,6 +55,8 @@ class ClientCall:
     stream: bool = False
     max_tokens: int = 60
     more: dict[str, Any] = field(default_factory=dict)
+    session: str | None = None
+    agent: str | None = None
 
     @property
     def prompt(self) -> str:
@@ -84,8 +86,9 @@ class ClientCall:
         return False
 
     def headers(self, key: str) -> dict[str, str]:
-        """Return the headers that authenticate the caller."""
-        return {"x-pulse-key": key}
+        """Return the headers that authenticate the caller, and name its session."""
+        named = {"x-pulse-session-id": self.session, "x-pulse-agent-id": self.agent}
+        return {"x-pulse-key": key, **{name: value for name, value in named.items() if value}}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,10 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
 
+from tests.databases import shared_folder
 from tests.system.clients import ClientCall, ask_one, first_calls, warm_up
 from tests.system.console import Console, fill
-from tests.system.databases import SECRET_KEY, Databases, at_upstream, prepare
+from tests.system.databases import Template, at_upstream, one_template
 from tests.system.misbehaviour import TIMEOUT_S, Case
 from tests.system.rows import Rows
 from tests.system.servers import Installation, Server, free_port
@@ -19,34 +20,23 @@ from tests.system.upstream import Upstream
 
 
 @pytest.fixture(scope="session")
-def databases(tmp_path_factory: pytest.TempPathFactory) -> Databases:
-    """Where databases of the kind of this run are made."""
-    return Databases(tmp_path_factory.mktemp("system-databases"))
+def forks(pytestconfig: pytest.Config) -> bool:
+    """Whether commands and servers are forks; the long run starts each as a shell does."""
+    return not pytestconfig.getoption("--long")
 
 
 @pytest.fixture(scope="session")
-def template(
-    databases: Databases, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[str, str]]:
+def template(tmp_path_factory: pytest.TempPathFactory, forks: bool) -> Iterator[Template]:
     """A database as `prepare` leaves it, to be copied, and Acme's key."""
-    name = databases.make()
-    installation = Installation(
-        database_url=databases.url(name),
-        folder=tmp_path_factory.mktemp("template"),
-        environment={"SECRET_KEY": SECRET_KEY},
-    )
-    try:
-        yield name, prepare(installation)
-    finally:
-        databases.drop(name)
+    with one_template(shared_folder(tmp_path_factory), forks=forks) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
-def empty_database_url(databases: Databases, template: tuple[str, str]) -> Iterator[str]:
+def empty_database_url(template: Template) -> Iterator[str]:
     """Like the suite's fixture of this name, but for a module and filled from the template."""
-    name = databases.make(template=template[0])
-    yield databases.url(name)
-    databases.drop(name)
+    with template.copied() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +50,18 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
 @pytest.fixture(scope="module")
 def installation(
     empty_database_url: str,
-    template: tuple[str, str],
+    template: Template,
     upstream: Upstream,
     tmp_path_factory: pytest.TempPathFactory,
+    forks: bool,
 ) -> Iterator[Installation]:
     """Acme's and Globex' gateway, priced, pointed at the fake provider; nothing runs yet."""
     made = Installation(
         database_url=empty_database_url,
         folder=tmp_path_factory.mktemp("servers"),
         environment=at_upstream(upstream.port),
-        key=template[1],
+        key=template.key,
+        forks=forks,
     )
     try:
         yield made
@@ -96,30 +88,30 @@ def hasty(installation: Installation) -> Server:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def console(
     chromium: Browser,
-    databases: Databases,
-    template: tuple[str, str],
+    template: Template,
     tmp_path_factory: pytest.TempPathFactory,
+    forks: bool,
 ) -> AsyncIterator[Console]:
     """Acme's console with weeks of data; tests leave its people, policies and settings as found."""
-    name = databases.make(template=template[0])
-    installation = Installation(
-        database_url=databases.url(name),
-        folder=tmp_path_factory.mktemp("console"),
-        environment=at_upstream(free_port()),  # vendors that no test of the console calls
-        key=template[1],
-    )
-    try:
-        fill(installation, per_day=16)
-        [server] = installation.serve()
-        # A new process imports what calls need when the first one comes.
-        first = ClientCall(call="first", more={"model": "sandbox-small"})
-        assert (await ask_one(server.url, installation.key, first)).is_answered
-        made = Console(browser=chromium, installation=installation, url=server.url)
-        yield made
-        await made.close()
-    finally:
-        installation.kill_all()
-        databases.drop(name)
+    with template.copied() as url:
+        installation = Installation(
+            database_url=url,
+            folder=tmp_path_factory.mktemp("console"),
+            environment=at_upstream(free_port()),  # vendors that no test of the console calls
+            key=template.key,
+            forks=forks,
+        )
+        try:
+            fill(installation, per_day=16)
+            [server] = installation.serve()
+            # A new process imports what calls need when the first one comes.
+            first = ClientCall(call="first", more={"model": "sandbox-small"})
+            assert (await ask_one(server.url, installation.key, first)).is_answered
+            made = Console(browser=chromium, installation=installation, url=server.url)
+            yield made
+            await made.close()
+        finally:
+            installation.kill_all()
 
 
 @pytest.fixture

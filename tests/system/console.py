@@ -24,25 +24,43 @@ PASSWORD: Final = "correct horse battery staple"
 ADMIN: Final = "ada@acme.example"
 MEMBER: Final = "bo@acme.example"
 AUDITOR: Final = "audit@acme.example"
+OPERATOR: Final = "ops@acme.example"
 DESK: Final = ViewportSize(width=1440, height=900)
 PHONE: Final = ViewportSize(width=360, height=740)
 # Run inside the installation, with Django set up: one process, as most of its time is the start.
 FILL: Final = """
 import io
 import sys
+from datetime import timedelta
 from django.core.management import call_command
 from orgs.keys.operations import create_key, revoke_key
-from orgs.models import Membership, Organization
+from django.utils.timezone import now
+from orgs.models import Membership, Organization, User
 from orgs.settings.operations import create_organization
 from tests import showcase
+from tests.factories import AiRequestLogFactory, ProviderFactory
 for email, role in PEOPLE:
     sys.stdin = io.StringIO(PASSWORD)
     call_command("members", "add", "acme", email, "--role", role, "--password-stdin")
 call_command(
     *("aliases", "create", "acme", "fast", "--models", "gpt-4o-mini,gpt-4o", "--retries", "1")
 )
+call_command(
+    *("providers", "add", "azure-eu", "--preset", "ollama", "--org", "acme", "--regions", "eu"),
+    *("--title", "Azure OpenAI of the whole company, Europe", "--model", "gpt-4o=prod-4o"),
+)
 org = Organization.objects.get(slug="acme")
 Organization.objects.filter(slug="acme").update(name="Acme")
+from gateway.models import Provider
+for name, secret in (("vllm-of-the-research-department", ""), ("azure-us", "env:NOT_SET_HERE")):
+    Provider.objects.create(
+        name=name,
+        title=name.title(),
+        base_url="https://models.example.org/v1",
+        dialects=["chat"],
+        auth="bearer" if secret else "none",
+        secret=secret,
+    )
 people = [row.user for row in Membership.objects.filter(org=org).select_related("user")]
 keys = [
     create_key(org=org, name="Ticket triage", team_id="support", app_id="ticket-triage")[0],
@@ -51,6 +69,17 @@ keys = [
 ]
 revoke_key(key=create_key(org=org, name="Old importer")[0])
 showcase.fill(org, keys=keys, users=[str(user.pk) for user in people], per_day=PER_DAY)
+User.objects.filter(email=OPERATOR).update(is_staff=True, is_superuser=True)
+ProviderFactory.create(
+    org=org, name="azure-" + "long-" * 5, title="\u8cfc\u8cb7\u5354\u8b70 \u00dcberregional & Co.",
+    models=["Organization/Model-with-a-name-of-sixty-characters-in-all-" + "x" * 60],
+)
+for number in range(100):
+    AiRequestLogFactory.create(
+        org=org, model=f"gpt-9-{number}", requested_model=f"gpt-9-{number}",
+        provider="openai", status="blocked", code="model_unpriced",
+        occurred_at=now() - timedelta(days=20),
+    )
 showcase.add_budgets(org)
 showcase.add_alerts(org)
 empty = create_organization(name="Empty Ltd", slug="empty", timezone="UTC")
@@ -86,8 +115,11 @@ class Complaints:
 
 def fill(installation: Installation, *, per_day: int = 40) -> None:
     """Create Acme's users, keys, an alias, policies and weeks of requests."""
-    people = ((ADMIN, "admin"), (MEMBER, "member"), (AUDITOR, "auditor"))
-    values = {"PEOPLE": people, "PASSWORD": PASSWORD, "PER_DAY": per_day}
+    people = (
+        *((ADMIN, "admin"), (MEMBER, "member"), (AUDITOR, "auditor")),
+        (OPERATOR, "auditor"),
+    )
+    values = {"PEOPLE": people, "OPERATOR": OPERATOR, "PASSWORD": PASSWORD, "PER_DAY": per_day}
     installation.script("".join(f"{name} = {value!r}\n" for name, value in values.items()) + FILL)
 
 

@@ -269,6 +269,10 @@ def _of_openai() -> Iterator[Endpoint]:
     yield at(name="responses", body_of=_response)
     last = b"event: response.completed"
     yield at(name="responses, streamed", body_of=_streamed(_response), last=last)
+    compact = partial(at, route="v1/responses/compact", body_of=_embedding)
+    yield compact(name="responses, compacted")
+    count = partial(at, route="v1/responses/input_tokens", body_of=_embedding, is_free=True)
+    yield count(name="responses, counted")
     for vendor, model in EMBEDDERS.items():
         yield Endpoint(
             name=f"embeddings of {vendor}",

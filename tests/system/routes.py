@@ -17,6 +17,8 @@ BY_BODY = {
     "v1/messages",
     "v1/messages/count_tokens",
     "v1/responses",
+    "v1/responses/compact",
+    "v1/responses/input_tokens",
 }
 BY_ADDRESS = {
     f"{version}/models/<path:model>:{method}"

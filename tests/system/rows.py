@@ -39,10 +39,12 @@ DISAGREEMENTS: Final = {
         LEFT JOIN period p ON p.id = hp.period_id AND p.scope = 'org'
         GROUP BY h.id HAVING count(p.id) <> 1
     """,
-    "a hold has no audit row, or one that says another cost": """
-        SELECT h.id FROM hold h LEFT JOIN ai_request_log l ON l.id = h.request_id
-        WHERE l.id IS NULL OR (h.state <> 'held' AND (
-            l.status = 'pending' OR l.cost_nanoeur IS NULL OR l.cost_nanoeur <> h.charged_nanoeur))
+    "holds have no audit row, or one that says another cost": """
+        SELECT h.request_id FROM hold h LEFT JOIN ai_request_log l ON l.id = h.request_id
+        GROUP BY h.request_id, l.id, l.status, l.cost_nanoeur
+        HAVING l.id IS NULL OR (sum(CASE h.state WHEN 'held' THEN 1 ELSE 0 END) = 0 AND (
+            l.status = 'pending' OR l.cost_nanoeur IS NULL
+            OR l.cost_nanoeur <> sum(h.charged_nanoeur)))
     """,
     "a call was charged twice": """
         SELECT hold_id FROM cost_event WHERE kind <> 'correction'
@@ -182,9 +184,13 @@ class Rows:
         return charge
 
     def unresolved(self) -> int:
-        """Return how many holds are still held."""
-        found: int = self.value("SELECT count(*) FROM hold WHERE state = 'held'")
-        return found
+        """Wait for the end of calls in flight; return how many holds are still held."""
+        deadline = time.monotonic() + RESOLVED_WITHIN_S
+        while True:
+            found: int = self.value("SELECT count(*) FROM hold WHERE state = 'held'")
+            if not found or time.monotonic() > deadline:
+                return found
+            time.sleep(0.05)
 
     def disagreements(self) -> list[str]:
         """Return every difference in the ledger."""

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -20,8 +21,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.fake_provider import VENDORS
+from tests.system.processes import ROOT, Process, fork
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 HOST: Final = "127.0.0.1"
 START_MAX_S: Final = 60.0
 COMMAND_MAX_S: Final = 120.0
@@ -87,12 +88,17 @@ def upstream_environment(port: int, keys: Mapping[str, str]) -> dict[str, str]:
 class Server:
     """One `manage.py serve`: a parent and its worker, in a process group of their own."""
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], log: Path, *, forks: bool) -> None:
         self.port = free_port()
         self.log = log
+        words = ("manage.py", "serve", "--port", str(self.port))
+        self.process: Process
+        if forks:
+            self.process = fork(words, environment, stdin="", out=log, err=log)
+            return
         with log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "serve", "--port", str(self.port)],
+                [sys.executable, *words],
                 cwd=ROOT,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
@@ -147,6 +153,7 @@ class Server:
         """Kill parent and worker at once."""
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.send_signal(signal.SIGKILL)  # a fork may not have made its group yet
         self.process.wait(STOP_MAX_S)
 
 
@@ -158,12 +165,16 @@ def _children(pid: int) -> list[int]:
 
 @dataclass(slots=True, kw_only=True)
 class Installation:
-    """A migrated database with everything that is needed to run commands and servers on it."""
+    """A migrated database with everything that is needed to run commands and servers on it.
+
+    With `forks`, they begin with the libraries imported, and are otherwise the same.
+    """
 
     database_url: str
     folder: Path
     environment: dict[str, str]
     key: str = ""
+    forks: bool = False
     servers: list[Server] = field(default_factory=list)
 
     def run(self, *words: str, **variables: str) -> str:
@@ -207,6 +218,8 @@ class Installation:
     def _finished(
         self, *words: str, stdin: str = "", **variables: str
     ) -> subprocess.CompletedProcess[str]:
+        if self.forks:
+            return self._forked(*words, stdin=stdin, **variables)
         return subprocess.run(
             [sys.executable, *words],
             cwd=ROOT,
@@ -218,6 +231,18 @@ class Installation:
             check=False,
         )
 
+    def _forked(
+        self, *words: str, stdin: str, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            out, err = (Path(folder) / name for name in ("out", "err"))
+            running = fork(words, self._variables(variables), stdin=stdin, out=out, err=err)
+            try:
+                code = running.wait(COMMAND_MAX_S)
+            finally:
+                running.send_signal(signal.SIGKILL)
+            return subprocess.CompletedProcess(words, code, out.read_text(), err.read_text())
+
     def _python(self, *words: str, stdin: str = "", **variables: str) -> str:
         done = self._finished(*words, stdin=stdin, **variables)
         assert done.returncode == 0, f"{' '.join(words)}:\n{done.stdout}{done.stderr}"
@@ -226,7 +251,7 @@ class Installation:
     def start(self, **variables: str) -> Server:
         """Start a server process, not yet ready."""
         log = self.folder / f"server-{len(self.servers)}.log"
-        server = Server(self._variables(variables), log)
+        server = Server(self._variables(variables), log, forks=self.forks)
         self.servers.append(server)
         return server
 

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import aiohttp
@@ -169,7 +170,8 @@ async def test_filters_and_pages_need_no_script(plain: Page) -> None:
 
 
 async def test_list_is_exported_as_file(desk: Page) -> None:
-    await desk.goto("/admin/ai?status=blocked")
+    since = datetime.now(UTC).date() - timedelta(days=3)
+    await desk.goto(f"/admin/ai?status=blocked&from={since}")
     shown = await desk.locator("#list tbody tr").count()
     async with desk.expect_download() as download:
         await desk.get_by_role("link", name="Download CSV", exact=True).click()
@@ -255,6 +257,45 @@ async def test_keys_need_no_script(plain: Page, console: Console) -> None:
     await expect(plain.locator(".message.success")).to_contain_text("revoked")
 
 
+async def test_key_with_limits_is_refused_by_its_policy(desk: Page, console: Console) -> None:
+    await desk.goto("/admin/ai/keys/create")
+    await desk.get_by_label("Key name", exact=True).fill("limited")
+    await desk.get_by_label("Allowed models", exact=True).fill("sandbox-large")
+    await desk.get_by_label("Max cost per day (EUR)", exact=True).fill("2.50")
+    await desk.get_by_role("button", name="Create key", exact=True).click()
+    text = await desk.locator("#new-key").inner_text()
+    await expect(desk.locator(".sentence")).to_have_text(
+        "Applies to key limited: allows only sandbox-large; at most 2.50 EUR per day."
+    )
+    refused = await ask(console, key=text)
+    await desk.goto(f"/admin/ai/requests/{refused}")
+    story = desk.get_by_role("region", name="What happened")
+    await expect(story).to_contain_text('Blocked by policy "Key "limited"".')
+    await expect(story).to_contain_text("applies to key limited")
+    allowed = await ask(console, key=text, model="sandbox-large")
+    await desk.goto(f"/admin/ai/requests/{allowed}")
+    await expect(story).to_contain_text("Allowed")
+
+    await desk.goto("/admin/ai/keys")
+    row = desk.get_by_role("row").filter(has_text="limited")
+    await row.get_by_role("link", name='Key "limited"').click()
+    mode = desk.get_by_role("group", name='Mode of Key "limited"')
+    await mode.get_by_role("button", name="Watch", exact=True).click()
+    await expect(desk.locator(".message.success")).to_contain_text("is watched")
+    await expect(mode.get_by_role("button", name="Watch", pressed=True)).to_be_visible()
+    watched = await ask(console, key=text)
+    await desk.goto("/admin/ai/policies")
+    await desk.get_by_role("link", name="1 today").click()
+    await desk.locator(f'#list a[href$="{watched}"]').first.click()
+    await expect(desk.get_by_role("row").filter(has_text="limited")).to_contain_text(
+        "would have refused"
+    )
+    await desk.goto("/admin/ai/policies")
+    await desk.get_by_role("button", name='Delete Key "limited"').click()
+    await desk.get_by_role("button", name="Delete policy", exact=True).click()
+    await expect(desk.locator(".message.success")).to_contain_text("deleted")
+
+
 # --- policies ------------------------------------------------------------------------------------
 
 
@@ -318,8 +359,17 @@ async def test_policy_form_works_without_scripts(plain: Page) -> None:
     await expect(effect).to_contain_text(re.compile(r"of the last (\d+ of )?90 days"))
     await expect(plain.get_by_label("Allowed models", exact=True)).to_have_value("gpt-4o-mini")
     await plain.get_by_label("Policy name", exact=True).fill("Cheap only")
+    await plain.get_by_text("Applies to", exact=True).click()
+    await plain.get_by_label("Keys", exact=True).fill("code review")
+    await plain.get_by_label("/v1/messages", exact=True).check()
+    await plain.get_by_text("Rates", exact=True).click()
+    await plain.get_by_label("Max requests per minute", exact=True).fill("60")
     await plain.get_by_role("button", name="Save", exact=True).click()
     await expect(plain.locator(".message.success")).to_contain_text("is active")
+    await expect(plain.locator(".policy").filter(has_text="Cheap only")).to_contain_text(
+        "Applies to key Code review, and channel messages: allows only gpt-4o-mini; "
+        "at most 60 requests per minute."
+    )
     await plain.get_by_role("button", name="Delete Cheap only").click()
     await plain.get_by_role("button", name="Delete policy", exact=True).click()
     await expect(plain.locator(".message.success")).to_contain_text("deleted")

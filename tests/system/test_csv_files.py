@@ -55,7 +55,9 @@ def named_by_attacker(acme: Organization) -> None:
         person = UserFactory.create(email=f"{text[0]}{number}@acme.example", name=text)
         MembershipFactory.create(org=acme, user=person)
         key = ApiKeyFactory.create(org=acme, name=text, owner=person, team_id=text, app_id=text)
-        called = {"model": text, "provider": text, "user_id": text, "key_id": key.pk, **dimensions}
+        of_session = {"session_id": text, "agent_id": text}
+        called = {"model": text, "provider": text, "user_id": text, "key_id": key.pk}
+        called |= dimensions | of_session
         AiRequestLogFactory.create(org=acme, code=text, error=text, channel=text, **called)
         charge(acme, -1, occurred_at=moment, **called)
         charge(acme, -1, occurred_at=moment, **called | {"user_id": str(person.pk)})

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -58,7 +59,7 @@ def fragile(
 @contextmanager
 def _like(installation: Installation, *, at: str, folder: Path) -> Iterator[Installation]:
     """Give an installation like another one, at another database."""
-    made = Installation(database_url=at, folder=folder, environment=installation.environment)
+    made = replace(installation, database_url=at, folder=folder, servers=[])
     made.key = prepare(made)
     try:
         yield made

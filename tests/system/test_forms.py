@@ -23,6 +23,7 @@ from tests.factories import (
     BudgetFactory,
     MembershipFactory,
     PolicyFactory,
+    ProviderFactory,
 )
 from tests.system.routes import all_routes
 
@@ -31,12 +32,14 @@ pytestmark = pytest.mark.django_db
 TEMPLATES: Final = Path(__file__).resolve().parents[2] / "templates"
 # Its form is of the organization that was not active.
 CHOICE: Final = "console/other_organization.html"
-# What is not of an organization: a person's own account, and the choice of an organization.
+# What is not of an organization: a person's own account, the choice of an organization, and prices.
 OF_NO_ORGANIZATION: Final = re.compile(
     r"$|login|logout|welcome/|organizations/switch|settings/profile|costs/alerts/confirm/"
+    r"|models/(?:set|factor|undo)$"
 )
 API: Final = re.compile(r"api/|v1/|v1beta/|healthz|readyz")
-ELSEWHERE: Final = ("admin/ai/", "admin/ai/<path:rest>", "costs/")
+# Operators' alone are of no organization, too.
+ELSEWHERE: Final = ("admin/ai/", "admin/ai/<path:rest>", "costs/", "status.json")
 
 
 class Forms(HTMLParser):
@@ -65,6 +68,11 @@ class Forms(HTMLParser):
             self._is_in_form = False
 
 
+# A page whose query names what it shows.
+OF_SESSION: Final = "admin/ai/session"
+SESSION: Final = "s-1"
+
+
 @pytest.fixture
 def both(admin_user: User, globex: Organization) -> Client:
     """An admin of Acme and Globex, with Acme active; forms are checked as a browser's."""
@@ -78,23 +86,26 @@ def both(admin_user: User, globex: Organization) -> Client:
 def ids(acme: Organization, member_user: User) -> dict[str, str]:
     """An id of Acme's for each name of a parameter."""
     rows = {
-        "request_id": AiRequestLogFactory.create(org=acme),
+        "request_id": AiRequestLogFactory.create(org=acme, session_id=SESSION),
         "policy_id": PolicyFactory.create(org=acme),
         "alias_id": AliasFactory.create(org=acme),
         "key_id": ApiKeyFactory.create(org=acme),
         "member_id": Membership.objects.get(user=member_user),
-        "budget_id": BudgetFactory.create(org=acme),
+        "budget_id": BudgetFactory.create(org=acme, each="user_id"),
         "alert_id": AlertFactory.create(org=acme),
+        "provider_id": ProviderFactory.create(org=acme),
         "channel_id": AlertChannelFactory.create(org=acme, kind=AlertChannel.Kind.WEBHOOK),
     }
-    return {name: str(row.pk) for name, row in rows.items()}
+    of_model = {"provider": "openai", "name": "gpt-4o"}
+    return {name: str(row.pk) for name, row in rows.items()} | of_model
 
 
 def pages(ids: dict[str, str]) -> Iterator[str]:
     """Yield the path of every route of an organization."""
     for route in all_routes():
         if not (API.match(route) or OF_NO_ORGANIZATION.match(route) or route in ELSEWHERE):
-            yield "/" + re.sub(r"<(?:str:)?(\w+)>", lambda found: ids[found[1]], route)
+            path = "/" + re.sub(r"<(?:\w+:)?(\w+)>", lambda found: ids[found[1]], route)
+            yield f"{path}?id={SESSION}" if route == OF_SESSION else path
 
 
 def test_every_form_of_every_page_names_its_organization(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -130,7 +131,7 @@ async def test_calls_during_stop_are_refused_or_answered_completely(
 def test_libraries_are_imported_before_any_call_and_do_not_keep_server_from_stopping(
     installation: Installation,
 ) -> None:
-    at_once, later = installation.serve(2)
+    at_once, later = replace(installation, forks=False).serve(2)
     at_once.terminate()
     assert at_once.wait() == 0
     deadline = time.monotonic() + IMPORTED_WITHIN_S

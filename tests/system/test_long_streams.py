@@ -1,6 +1,6 @@
 """A long stream with long silences lives to its end and is charged exactly; a dead one does not.
 
-In the default run a minute is a quarter of a second, by the settings; with `--long` it is one.
+In the default run a minute is a third of a second, by the settings; with `--long` it is one.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Clock:
 
 
 CLOCKS: Final = [
-    pytest.param(Clock(0.25), id="sped up"),
+    pytest.param(Clock(0.35), id="sped up"),
     pytest.param(Clock(60.0), id="real", marks=pytest.mark.long),
 ]
 

@@ -63,7 +63,7 @@ class Rule:
         return UNPRICED[name] if self.code == "model_unpriced" else name
 
 
-OF_MODEL: Final = {"openai": 404, "anthropic": 400, "google": 404}
+OF_MODEL: Final = {"openai": 404, "anthropic": 400, "google": 400}
 OF_REQUEST: Final = dict.fromkeys(OF_MODEL, 400)
 OF_MONEY: Final = dict.fromkeys(OF_MODEL, 429)
 RULES: Final = (

@@ -150,7 +150,7 @@ async def test_refusal_separates_held_from_spent(
     limit = charged + bound + bound // 2
     installation.run(
         *("policies", "create", tenant.slug, "--name", "One at a time"),
-        *("--max-cost-per-day", f"{limit / 1e9:.9f}"),
+        *("--max-cost-per-day", f"{limit / 1e9:.9f}", "--wait", "1"),
     )
     upstream.answers({"pause_s": 6})
     holding = ClientCall(call=secrets.token_hex(6), vendor=VENDOR)
@@ -163,7 +163,7 @@ async def test_refusal_separates_held_from_spent(
 
     assert held.is_answered
     assert afterwards.is_answered
-    assert (meanwhile.code, meanwhile.headers["retry-after"]) == ("daily_cost_limit", "1")
+    assert (meanwhile.code, meanwhile.headers["retry-after"]) == ("rate_limited", "1")
     assert dearer.code == "daily_cost_limit"
     assert int(dearer.headers["retry-after"]) > 1
 

@@ -288,7 +288,7 @@ def test_refusals_raise_matching_google_error(
     assert isinstance(failing(gemini), errors.ServerError)
     installation.run("policies", "create", "acme", "--name", "No", "--block", "*")
     blocked = failing(gemini)
-    assert (blocked.code, blocked.status) == (404, "NOT_FOUND")
+    assert (blocked.code, blocked.status) == (400, "INVALID_ARGUMENT")
     with pytest.raises(errors.ClientError, match='blocked by policy "No"'):
         list(gemini.models.generate_content_stream(model=FLASH, contents=PROMPT))
 

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from tests.system.servers import ROOT, clean_environment
+from tests.system.processes import ROOT
+from tests.system.servers import clean_environment
 from tests.worst.__main__ import Result
 from tests.worst.measuring import Neighbour
 

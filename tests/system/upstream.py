@@ -11,21 +11,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.system.servers import HOST, ROOT, clean_environment, free_port
+from tests.system.processes import ROOT
+from tests.system.servers import HOST, clean_environment, free_port
 
 Seen = dict[str, Any]
 
 
 class Upstream:
-    """Four vendors on one loopback port, in a process that outlives every gateway."""
+    """Four vendors on one loopback port, or one host, in a process that outlives every gateway."""
 
-    def __init__(self, record: Path) -> None:
+    def __init__(self, record: Path, *, host: str | None = None) -> None:
         self.record = record
         self.port = free_port()
         self.process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "tests.fake_provider"),
                 *("--port", str(self.port), "--record", str(record)),
+                *(() if host is None else ("--host", host)),
             ],
             cwd=ROOT,
             env=clean_environment(),

@@ -7,6 +7,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -16,6 +17,7 @@ from tests.worst.wire import Attack, Target, flood, send, side_by_side
 
 MIB = 2**20
 CHAT, NATIVE = "/v1/chat/completions", "/api/ai/request"
+RESPONSES = "/v1/responses"
 MODEL, STREAMED = "sandbox-small", "mistral-large-latest"  # the others' calls go to OpenAI
 BYTES_PER_S = 7 * MIB
 
@@ -138,6 +140,59 @@ async def token_counts(target: Target) -> None:
     await _flood_of(target, NATIVE, 8, lambda: _native(text))
 
 
+async def websockets(target: Target) -> None:
+    """Begin messages of 30 MiB on 100 WebSockets, and have 20 remember 7 MiB/s of conversations."""
+    await asyncio.gather(
+        side_by_side(100, partial(_begun_message, target)),
+        side_by_side(20, partial(_remembered, target)),
+    )
+
+
+async def _begun_message(target: Target) -> None:
+    """Open a WebSocket, and send all but the end of a message."""
+    head = (
+        f"GET {RESPONSES} HTTP/1.1",
+        *(f"host: {HOST}", f"x-pulse-key: {target.key}", "upgrade: websocket"),
+        *("connection: Upgrade", "sec-websocket-version: 13"),
+        *("sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==", "", ""),
+    )
+    reader, writer = await target.connect()
+    try:
+        writer.write("\r\n".join(head).encode())
+        await reader.read(1)
+        writer.write(b"\x81\xff" + (30 * MIB).to_bytes(8) + bytes(4))
+        for _ in range(29):
+            writer.write(bytes(MIB))
+            await writer.drain()
+        while await reader.read(4096):
+            pass
+    finally:
+        writer.transport.abort()
+
+
+async def _remembered(target: Target) -> None:
+    """Continue a conversation without an answer, which becomes longer each time."""
+    turn = {"type": "response.create", "model": MODEL, "generate": False, "store": False}
+    async with target.with_key() as session, session.ws_connect(RESPONSES) as socket:
+        previous: str | None = None
+        while True:
+            await socket.send_json(
+                {**turn, "input": "word " * (MIB // 5), "previous_response_id": previous}
+            )
+            event = await _event(socket)
+            while event["type"] not in ("response.completed", "error"):
+                event = await _event(socket)
+            previous = event["response"]["id"] if "response" in event else None
+            await asyncio.sleep(20 * MIB / BYTES_PER_S)
+
+
+async def _event(socket: aiohttp.ClientWebSocketResponse) -> Any:
+    message = await socket.receive()
+    if message.type is not aiohttp.WSMsgType.TEXT:
+        raise ConnectionError("the server has ended the connection")
+    return message.json()
+
+
 ATTACKS: tuple[Attack, ...] = (
     small_values,
     long_strings,
@@ -150,4 +205,5 @@ ATTACKS: tuple[Attack, ...] = (
     idempotency,
     slow_streams,
     token_counts,
+    websockets,
 )

@@ -17,7 +17,8 @@ from typing import Final
 import aiohttp
 
 from tests.system.clients import ClientCall, ask
-from tests.system.servers import ROOT, Server
+from tests.system.processes import ROOT
+from tests.system.servers import Server
 
 REQUESTS_PER_S: Final = 10
 SAMPLE_EVERY_S: Final = 0.1

@@ -13,8 +13,9 @@ from datetime import date, datetime
 from typing import Any, ClassVar, Final, Protocol, TypeVar
 from uuid import UUID
 
+from costs.core.admission import Stale
 from costs.core.holds import State
-from costs.ledger.stores.tables import HOLD, ORGANIZATION, PERIOD, Row, Table
+from costs.ledger.stores.tables import HOLD, ORGANIZATION, PERIOD, RATE_BUCKET, Row, Table
 
 # How long a transaction waits for each lock. Batches of other processes end within milliseconds;
 # what takes longer belongs to one organization, and must not keep the others of a batch waiting.
@@ -86,6 +87,20 @@ class PeriodRow:
 
 
 @dataclass(slots=True, kw_only=True)
+class BucketRow:
+    """A locked rate bucket; the ledger changes it in memory and writes it once."""
+
+    table: ClassVar[Table] = RATE_BUCKET
+    id: UUID
+    org_id: UUID
+    scope: str
+    refilled_at: datetime
+    requests_taken: int = 0
+    tokens_taken: int = 0
+    in_flight: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
 class HoldRow:
     """A locked hold."""
 
@@ -100,10 +115,11 @@ class HoldRow:
         self.state = State(self.state)  # databases store it as text
 
 
-LockedRow = TypeVar("LockedRow", OrganizationRow, PeriodRow, HoldRow)
+LockedRow = TypeVar("LockedRow", OrganizationRow, PeriodRow, BucketRow, HoldRow)
+AnyRow = OrganizationRow | PeriodRow | BucketRow | HoldRow
 
 
-def columns_of(kind: type[OrganizationRow | PeriodRow | HoldRow]) -> tuple[str, ...]:
+def columns_of(kind: type[AnyRow]) -> tuple[str, ...]:
     """Return the columns that a kind of row has of its table, in the order of its fields."""
     return tuple([field.name for field in fields(kind)])
 
@@ -116,14 +132,38 @@ def rows_by_id(kind: type[LockedRow], found: Iterable[Sequence[Any]]) -> dict[UU
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RowKeys:
+    """The rows that a batch needs: by id, and of `org_ids` the periods in force of `scopes` and the
+    buckets of `rate_scopes`.
+    """
+
+    org_ids: Sequence[UUID] = ()
+    scopes: Sequence[str] = ()
+    period_ids: Sequence[UUID] = ()
+    rate_scopes: Sequence[str] = ()
+    bucket_ids: Sequence[UUID] = ()
+    hold_ids: Sequence[UUID] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Locked:
     """Everything a batch may change, locked, and the database's clock at its start."""
 
     now: datetime
     prices_version: int
+    providers_version: int
     organizations: dict[UUID, OrganizationRow]
     periods: dict[UUID, PeriodRow]
+    buckets: dict[UUID, BucketRow]
     holds: dict[UUID, HoldRow]
+
+    def versions(self, *, config_version: int) -> Stale:
+        """Return the versions now, that of an organization's configuration among them."""
+        return Stale(
+            config_version=config_version,
+            prices_version=self.prices_version,
+            providers_version=self.providers_version,
+        )
 
 
 class Store(Protocol):
@@ -134,19 +174,8 @@ class Store(Protocol):
     A write may be deferred until the next `query` or `commit`, and fail only then.
     """
 
-    def lock(
-        self,
-        *,
-        org_ids: Sequence[UUID],
-        scopes: Sequence[str],
-        period_ids: Sequence[UUID],
-        hold_ids: Sequence[UUID],
-        lock_wait_s: float = LOCK_WAIT_S,
-    ) -> Locked:
-        """Begin a transaction and lock, in this order: organizations, periods, holds.
-
-        Locks the periods in force of `org_ids` and `scopes` besides `period_ids`.
-        """
+    def lock(self, keys: RowKeys, *, lock_wait_s: float = LOCK_WAIT_S) -> Locked:
+        """Begin a transaction and lock, in this order: organizations, periods, buckets, holds."""
         ...
 
     def insert(self, table: Table, rows: Sequence[Row]) -> None:

@@ -7,17 +7,19 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import cache, partial
 from typing import Any, Final
-from uuid import UUID
 
 import psycopg
 from psycopg import errors
 
 from costs.ledger.stores.base import (
     LOCK_WAIT_S,
+    AnyRow,
+    BucketRow,
     HoldRow,
     Locked,
     OrganizationRow,
     PeriodRow,
+    RowKeys,
     StoreStalled,
     columns_of,
     rows_by_id,
@@ -54,10 +56,12 @@ NETWORK: Final = {
 }
 # now() is the transaction's start: one clock for every statement of a batch. Tests pass their own.
 NOW: Final = "coalesce($1::timestamptz, now())"
-READ_CLOCK: Final = f"SELECT {NOW}, coalesce((SELECT version FROM price_list), 0)".encode()  # noqa: S608
+READ_CLOCK: Final = (
+    f"SELECT {NOW}, coalesce(max(version), 0), coalesce(max(providers_version), 0) FROM price_list"  # noqa: S608
+).encode()
 
 
-def _lock(kind: type[OrganizationRow | PeriodRow | HoldRow], where: str) -> tuple[bytes, bytes]:
+def _lock(kind: type[AnyRow], where: str) -> tuple[bytes, bytes]:
     """Return the lock statement of many rows, in the order of their ids, and that of a single one.
 
     Sorting one row was 7 % of the server's work for a batch of one call.
@@ -70,14 +74,16 @@ def _lock(kind: type[OrganizationRow | PeriodRow | HoldRow], where: str) -> tupl
 
 
 LOCK_ORGANIZATIONS: Final = _lock(OrganizationRow, "id = ANY($1)")
-_IN_FORCE: Final = (
-    f"org_id = ANY($2) AND scope = ANY($3) AND starts_at <= {NOW} AND ends_at > {NOW}"
-)
-# Three of them, since a batch that only reserves or only settles, as most do under low load,
+_OF_SCOPE: Final = "org_id = ANY($2) AND scope = ANY($3)"
+_IN_FORCE: Final = f"{_OF_SCOPE} AND starts_at <= {NOW} AND ends_at > {NOW}"
+# Three of each, since a batch that only reserves or only settles, as most do under low load,
 # finds its rows faster: 0.09 against 0.13 ms of the server's time.
 LOCK_IN_FORCE: Final = _lock(PeriodRow, _IN_FORCE)
 LOCK_PERIODS: Final = _lock(PeriodRow, "id = ANY($1)")
 LOCK_BOTH: Final = _lock(PeriodRow, f"id = ANY($4) OR ({_IN_FORCE})")
+LOCK_BUCKETS_OF_SCOPES: Final = _lock(BucketRow, "org_id = ANY($1) AND scope = ANY($2)")
+LOCK_BUCKETS: Final = _lock(BucketRow, "id = ANY($1)")
+LOCK_ALL_BUCKETS: Final = _lock(BucketRow, f"id = ANY($1) OR ({_OF_SCOPE})")
 LOCK_HOLDS: Final = _lock(HoldRow, "id = ANY($1)")
 BEGIN: Final = Statement(b"BEGIN")
 # For one transaction; it travels with BEGIN.
@@ -121,45 +127,45 @@ class PostgresStore:
 
     def begin(self, *, lock_wait_s: float = LOCK_WAIT_S) -> datetime:
         clock = Statement.of(READ_CLOCK, self._clock_read())
-        [(now, _)] = self._run(*_begin(lock_wait_s), clock)[-1]
+        [(now, *_)] = self._run(*_begin(lock_wait_s), clock)[-1]
         moment: datetime = now
         return moment
 
-    def lock(
-        self,
-        *,
-        org_ids: Sequence[UUID],
-        scopes: Sequence[str],
-        period_ids: Sequence[UUID],
-        hold_ids: Sequence[UUID],
-        lock_wait_s: float = LOCK_WAIT_S,
-    ) -> Locked:
+    def lock(self, keys: RowKeys, *, lock_wait_s: float = LOCK_WAIT_S) -> Locked:
         clock = self._clock_read()
+        org_ids, period_ids = (keys.org_ids, _UUID), (keys.period_ids, _UUID)
+        scopes, rate_scopes = (keys.scopes, _TEXT), (keys.rate_scopes, _TEXT)
+        bucket_ids = (keys.bucket_ids, _UUID)
         # Each after the previous locks, so that it sees what was committed while waiting for them.
         locks: dict[str, Statement] = {}
-        if org_ids:
-            locks["organizations"] = _locking(LOCK_ORGANIZATIONS, (org_ids, _UUID))
-        if org_ids and period_ids:
-            keys = ((org_ids, _UUID), (scopes, _TEXT), (period_ids, _UUID))
-            locks["periods"] = _locking(LOCK_BOTH, *keys, first=clock)
-        elif org_ids:
-            locks["periods"] = _locking(
-                LOCK_IN_FORCE, (org_ids, _UUID), (scopes, _TEXT), first=clock
-            )
-        elif period_ids:
-            locks["periods"] = _locking(LOCK_PERIODS, (period_ids, _UUID))
-        if hold_ids:
-            locks["holds"] = _locking(LOCK_HOLDS, (hold_ids, _UUID))
+        if keys.org_ids:
+            locks["organizations"] = _locking(LOCK_ORGANIZATIONS, org_ids)
+        if keys.org_ids and keys.period_ids:
+            locks["periods"] = _locking(LOCK_BOTH, org_ids, scopes, period_ids, first=clock)
+        elif keys.org_ids:
+            locks["periods"] = _locking(LOCK_IN_FORCE, org_ids, scopes, first=clock)
+        elif keys.period_ids:
+            locks["periods"] = _locking(LOCK_PERIODS, period_ids)
+        if keys.rate_scopes and keys.bucket_ids:
+            locks["buckets"] = _locking(LOCK_ALL_BUCKETS, bucket_ids, org_ids, rate_scopes)
+        elif keys.rate_scopes:
+            locks["buckets"] = _locking(LOCK_BUCKETS_OF_SCOPES, org_ids, rate_scopes)
+        elif keys.bucket_ids:
+            locks["buckets"] = _locking(LOCK_BUCKETS, bucket_ids)
+        if keys.hold_ids:
+            locks["holds"] = _locking(LOCK_HOLDS, (keys.hold_ids, _UUID))
         locks["clock"] = Statement.of(READ_CLOCK, clock)
         begin = _begin(lock_wait_s)
         results = self._run(*begin, *locks.values())[len(begin) :]
         found = dict(zip(locks, results, strict=True))
-        [(now, prices_version)] = found["clock"]
+        [(now, prices_version, providers_version)] = found["clock"]
         return Locked(
             now=now,
             prices_version=prices_version,
+            providers_version=providers_version,
             organizations=rows_by_id(OrganizationRow, found.get("organizations", ())),
             periods=rows_by_id(PeriodRow, found.get("periods", ())),
+            buckets=rows_by_id(BucketRow, found.get("buckets", ())),
             holds=rows_by_id(HoldRow, found.get("holds", ())),
         )
 

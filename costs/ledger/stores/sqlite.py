@@ -12,11 +12,13 @@ from uuid import UUID
 
 from costs.ledger.stores.base import (
     LOCK_WAIT_S,
+    BucketRow,
     HoldRow,
     Locked,
     LockedRow,
     OrganizationRow,
     PeriodRow,
+    RowKeys,
     columns_of,
     rows_by_id,
     unavailable_on,
@@ -25,6 +27,8 @@ from costs.ledger.stores.tables import Row, Table, Values, changed_values
 from orgs.database import as_moment
 
 BUSY_TIMEOUT_S: Final = 5.0
+OF_SCOPE: Final = "org_id = ANY(%s) AND scope = ANY(%s)"
+IN_FORCE: Final = f"{OF_SCOPE} AND starts_at <= %s AND ends_at > %s"
 
 
 # A database that is busy, unavailable or full: the same batch may be tried again.
@@ -49,25 +53,29 @@ class SqliteStore:
             self._connection.execute("BEGIN IMMEDIATE")
         return self._clock()
 
-    def lock(
-        self,
-        *,
-        org_ids: Sequence[UUID],
-        scopes: Sequence[str],
-        period_ids: Sequence[UUID],
-        hold_ids: Sequence[UUID],
-        lock_wait_s: float = LOCK_WAIT_S,
-    ) -> Locked:
+    def lock(self, keys: RowKeys, *, lock_wait_s: float = LOCK_WAIT_S) -> Locked:
         now = self.begin()
-        in_force = "org_id = ANY(%s) AND scope = ANY(%s) AND starts_at <= %s AND ends_at > %s"
-        periods = f"id = ANY(%s) OR ({in_force})"
-        version = self.query("SELECT version FROM price_list")
+        # Each alone, as an empty list of ids beside the other condition would scan the table.
+        periods: dict[UUID, PeriodRow] = {}
+        if keys.org_ids:
+            periods |= self._rows(PeriodRow, IN_FORCE, keys.org_ids, keys.scopes, now, now)
+        if keys.period_ids:
+            periods |= self._rows(PeriodRow, "id = ANY(%s)", keys.period_ids)
+        buckets: dict[UUID, BucketRow] = {}
+        if keys.rate_scopes:
+            buckets |= self._rows(BucketRow, OF_SCOPE, keys.org_ids, keys.rate_scopes)
+        if keys.bucket_ids:
+            buckets |= self._rows(BucketRow, "id = ANY(%s)", keys.bucket_ids)
+        found = self.query("SELECT version, providers_version FROM price_list")
+        prices_version, providers_version = found[0] if found else (0, 0)
         return Locked(
             now=now,
-            prices_version=version[0][0] if version else 0,
-            organizations=self._rows(OrganizationRow, "id = ANY(%s)", org_ids),
-            periods=self._rows(PeriodRow, periods, period_ids, org_ids, scopes, now, now),
-            holds=self._rows(HoldRow, "id = ANY(%s)", hold_ids),
+            prices_version=prices_version,
+            providers_version=providers_version,
+            organizations=self._rows(OrganizationRow, "id = ANY(%s)", keys.org_ids),
+            periods=periods,
+            buckets=buckets,
+            holds=self._rows(HoldRow, "id = ANY(%s)", keys.hold_ids),
         )
 
     def _rows(self, kind: type[LockedRow], where: str, *values: Any) -> dict[UUID, LockedRow]:

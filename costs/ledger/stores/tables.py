@@ -13,10 +13,13 @@ from costs.models import (
     CostEvent,
     DailyCost,
     Hold,
+    HoldBucket,
     HoldPeriod,
     MonthlyCost,
     Period,
+    RateBucket,
     RateCard,
+    SessionCost,
 )
 from orgs.models import Organization
 
@@ -102,6 +105,8 @@ RATE_CARD: Final = Table.of(RateCard, keeps_first=True)
 HOLD: Final = Table.of(Hold)
 HOLD_PERIOD: Final = Table.of(HoldPeriod)
 PERIOD: Final = Table.of(Period)
+RATE_BUCKET: Final = Table.of(RateBucket)
+HOLD_BUCKET: Final = Table.of(HoldBucket)
 COST_EVENT: Final = Table.of(CostEvent)
 SUMS: Final = (
     "amount_nanoeur",
@@ -113,9 +118,13 @@ SUMS: Final = (
 )
 DAILY_COST: Final = Table.of(DailyCost, adds_up=SUMS)
 MONTHLY_COST: Final = Table.of(MonthlyCost, adds_up=SUMS)
+SESSION_SUMS: Final = (*SUMS, "cache_read_tokens")
+SESSION_COST: Final = Table.of(SessionCost, adds_up=SESSION_SUMS)
 # The key columns of daily and monthly lines, and those that a call's `charge_to` names. The ids of
 # lines are derived from the latter in this order (`costs/core/daily.py`): it never changes.
 LINE_NAMES: Final = tuple(
     name for name in MONTHLY_COST.columns if name not in {"id", "org_id", "month", *SUMS}
 )
 CHARGED_TO: Final = tuple(name for name in LINE_NAMES if name != "source")
+# What only the lines of sessions have besides, after those.
+SESSION_NAMES: Final = ("session_id", "agent_id")

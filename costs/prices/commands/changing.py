@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -17,8 +18,16 @@ from django.utils.timezone import now
 from costs.core.money import plain
 from costs.core.usage import STANDARD_TIER
 from costs.models import PriceFactor, Rate
-from costs.prices.book import DISCOUNT, PLACE, PriceBook, load_price_book
+from costs.prices.book import (
+    DISCOUNT,
+    PLACE,
+    PriceBook,
+    load_price_book,
+    lock_prices,
+    price_list_version,
+)
 from costs.prices.by_hand import EVERY_MODEL, Changed, GivenPrice, set_factor, set_prices
+from costs.prices.changes import seed
 from costs.prices.checks import HAND_SOURCE
 from costs.prices.commands.options import (
     add_preview,
@@ -29,10 +38,12 @@ from costs.prices.commands.options import (
     prices_in,
 )
 from costs.prices.commands.texts import changes_as_text
+from costs.prices.genai import data_in_file
 from costs.prices.listing import factor_name
 from costs.prices.own_file import prices_in_file
+from costs.prices.seed import seed_prices
 from costs.prices.undo import Undone, named_by_id, undo
-from orgs.core.errors import Invalid
+from orgs.core.errors import Conflict, Invalid
 
 _SHOWN_MAX: Final = 20
 _PREVIEW: Final = "This is a preview: nothing was changed."
@@ -189,6 +200,44 @@ def load_by_command(out: OutputWrapper, options: Mapping[str, Any]) -> None:
     count = len(given) - changed.present
     out.write(f"{verb} {count} prices of {path}; {changed.present} were set already.")
     _write_changed(out, changed, change)
+
+
+def load_data_by_command(out: OutputWrapper, options: Mapping[str, Any]) -> None:
+    """Take newer prices of genai-prices: each change is shown, and then asked about."""
+    path: Path = options["file"]
+    at = now()
+    prices = seed_prices(data_in_file(path))
+    change = _Change(is_preview=True)
+    with transaction.atomic():
+        count = seed(prices=prices, exchange_rates=(), now=at).prices
+        change.after = load_price_book()
+        transaction.set_rollback(True)
+    out.write(f"{path} has {count} prices that the list does not have.")
+    later = sorted({price.starts_at for price in prices if price.starts_at > at})
+    for moment_ in (at, *later):
+        of_moment = {(p.provider, p.model) for p in prices if p.starts_at == moment_}
+        models = change.after.models() if moment_ == at else sorted(of_moment)
+        for line in changes_as_text(change.before, change.after, models, moment_):
+            out.write(line)
+    if options["preview"] or not count:
+        out.write(_PREVIEW)
+    elif options["yes"] or _is_confirmed():
+        with transaction.atomic():
+            lock_prices()
+            if price_list_version() != change.before.version:
+                raise Conflict("The price list has changed meanwhile; run the command again")
+            added = seed(prices=prices, exchange_rates=(), now=now())
+        out.write(f"Added {added.prices} prices.")
+        if added.set_by_hand:
+            out.write(f"Kept as set by hand: {', '.join(added.set_by_hand)}.")
+    else:
+        out.write("Nothing was changed.")
+
+
+def _is_confirmed() -> bool:
+    if not sys.stdin.isatty():
+        raise Invalid("--yes must be given to take the prices without a question, or --preview")
+    return input("Take these prices? [y/N] ").strip().casefold() in ("y", "yes")
 
 
 class _Change:

@@ -19,6 +19,7 @@ from costs.prices.commands.changing import (
     add_set,
     add_undo,
     load_by_command,
+    load_data_by_command,
     set_by_command,
     undo_by_command,
 )
@@ -50,7 +51,15 @@ class Command(ActionCommand):
         load.add_argument(
             "--force", action="store_true", help="add exchange rates that differ by over a fifth"
         )
-        load.add_argument("--file", type=Path, help="set the prices of this TOML file instead")
+        load.add_argument(
+            "--file",
+            type=Path,
+            help="instead, set the prices of this TOML file, or take those of a newer data.json of "
+            "genai-prices",
+        )
+        load.add_argument(
+            "--yes", action="store_true", help="take the prices of a data.json without a question"
+        )
         add_preview(load)
         every = add("list", self.list, help="list prices, discounts and what is set by hand")
         every.add_argument("--provider", help="only this provider's")
@@ -83,8 +92,14 @@ class Command(ActionCommand):
         if options["file"]:
             if options["ecb_file"]:
                 raise Invalid("--file and --ecb-file cannot be used together")
-            load_by_command(self.stdout, options)
+            is_data = options["file"].suffix == ".json"
+            if options["yes"] and not is_data:
+                raise Invalid("--yes must be given with a .json file")
+            load = load_data_by_command if is_data else load_by_command
+            load(self.stdout, options)
             return
+        if options["yes"]:
+            raise Invalid("--yes must be given with --file")
         if options["preview"]:
             raise Invalid("--preview must be given with --file")
         path: Path | None = options["ecb_file"]
@@ -146,12 +161,13 @@ class Command(ActionCommand):
 
 def _in_force(name: str, moment: datetime) -> list[Rates]:
     """Return the rates at `moment` of every provider that has a price under the name."""
-    head, slash, rest = name.strip().casefold().partition("/")
+    name = name.strip().casefold()
+    head, slash, rest = name.partition("/")
     book = load_price_book()
     wanted = [
         (provider, model)
         for provider, model in book.models()
-        if (model == rest and provider == head if slash else model == head)
+        if (slash and model == rest and provider == head) or model == name
     ]
     found = [book.rates_for([model], provider, moment) for provider, model in wanted]
     return [rates for rates in found if rates is not None]

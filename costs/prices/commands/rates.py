@@ -12,7 +12,7 @@ from typing import Any, Final
 from django.core.management.base import CommandParser
 from django.utils.timezone import now
 
-from costs.core.exchange_rates import DatedRate, RateInForce
+from costs.core.exchange_rates import STALE_AFTER_WORKING_DAYS, DatedRate, RateInForce
 from costs.core.money import plain
 from costs.models import ExchangeRate
 from costs.prices.checks import HAND_SOURCE
@@ -67,8 +67,8 @@ class Command(ActionCommand):
             self.stdout.write(json.dumps(_as_dict(found) | {"history": history}, indent=2))
             return
         self.stdout.write(
-            f"1 EUR = {plain(found.rate.usd_per_eur)} USD ({found.source}, {found.rate.on_date}), "
-            f"{found.working_days} working days old"
+            f"1 EUR = {plain(found.rate.usd_per_eur)} USD "
+            f"({found.source}, {found.rate.on_date}), {found.age}"
         )
         if found.warning:
             self.stdout.write(found.warning)
@@ -100,6 +100,7 @@ def _as_dict(found: RateInForce) -> dict[str, Any]:
         "source": found.source,
         "working_days": found.working_days,
         "is_stale": found.is_stale,
+        "stale_after_working_days": STALE_AFTER_WORKING_DAYS,
     }
 
 

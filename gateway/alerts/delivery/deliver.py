@@ -12,11 +12,11 @@ from django.db import connection, transaction
 from django.utils.timezone import now as current_time
 
 from gateway.alerts.delivery import breaker, mail, messages, webhook
-from gateway.alerts.delivery.addresses import Reach
 from gateway.alerts.delivery.confirmation import confirmed
 from gateway.alerts.delivery.messages import AlertMessage
 from gateway.alerts.delivery.signing import secret_of, signature
 from gateway.alerts.delivery.webhook import Outcome
+from gateway.core.providers import Reach
 from gateway.models import AlertChannel, AlertDelivery
 from orgs.console.commands import installation_url
 

@@ -9,8 +9,8 @@ from django.db.models import Exists, OuterRef
 from costs.core.money import plain
 from costs.prices.exchange_rates import rate_in_force, utc_day
 from gateway.alerts.rules.findings import AlertFinding
-from gateway.models import Alert, RefusedCredentials
-from gateway.upstream.upstreams import VENDORS
+from gateway.models import Alert, Provider, RefusedCredentials
+from gateway.providers.vendors import vendors
 from orgs.models import Organization
 
 
@@ -37,6 +37,8 @@ def refused_credentials(now: datetime) -> list[AlertFinding]:
     """
     since = utc_day(now) - timedelta(days=1)
     refused = RefusedCredentials.objects.filter(on_date__gte=since).order_by("id")
+    # What is wrong with an organization's own row is no concern of the others.
+    of_organizations = Provider.objects.filter(org__isnull=False).values("name")
     return [
         AlertFinding(
             key=f"provider_credentials:{row.id}",
@@ -46,13 +48,13 @@ def refused_credentials(now: datetime) -> list[AlertFinding]:
             "shows its answer.",
             figures={"provider": row.provider, "refused_on": f"{row.on_date}"},
         )
-        for row in refused
+        for row in refused.exclude(provider__in=of_organizations)
     ]
 
 
 def _title(provider: str) -> str:
-    vendor = VENDORS.get(provider)
-    return vendor.title if vendor else provider
+    vendor = vendors().get(provider)
+    return vendor.config.title if vendor else provider
 
 
 def organizations_without(finding: AlertFinding, *, most: int) -> list[Organization]:

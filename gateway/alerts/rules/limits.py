@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from zoneinfo import ZoneInfo
 
 from costs.core.calendar.periods import local_day
 from costs.core.money import format_eur
 from gateway.alerts.rules.findings import AlertFinding
 from gateway.alerts.rules.thresholds import (
+    PART_PERCENTS,
     DaySpending,
     Refusal,
     Spending,
@@ -19,8 +20,11 @@ from gateway.alerts.rules.thresholds import (
     of_budget,
     of_day,
 )
-from gateway.budgets.links import costs_query
+from gateway.budgets.links import costs_query, part_costs_query
+from gateway.budgets.parts.values import first_keys_rotated, names_of, values_of_parts
 from gateway.budgets.status import BudgetStatus, statuses
+from gateway.core.errors import HELD_CODE
+from gateway.guards.budgets import whose_part
 from gateway.models import AiRequestLog, Alert, Budget
 from gateway.policies.reports import SpendToday
 from orgs.models import Organization
@@ -30,6 +34,8 @@ from orgs.models import Organization
 REFUSALS_WITHIN: Final = timedelta(hours=1)
 REFUSALS_READ_MAX: Final = 500
 DAY: Final = "day"
+# The verdicts of a budget that is spent, or held by calls in flight.
+FULL: Final = ("budget_limit", HELD_CODE)
 
 AnyLimit = TypeVar("AnyLimit", Spending, DaySpending)
 
@@ -44,7 +50,8 @@ def findings_on_limits(
     """Return the findings, and whether a refusal would be a new one without any change of money."""
     budgets = list(Budget.objects.filter(org=organization, enabled=True))
     found = statuses(organization, now, budgets)
-    spendings = [_spending(budget, status) for budget, status in zip(budgets, found, strict=True)]
+    pairs = list(zip(budgets, found, strict=True))
+    spendings = [_spending(budget, status) for budget, status in pairs if not status.parts]
     limit = _day(organization, now, day)
     refusing: list[Spending | DaySpending] = [each for each in spendings if each.is_hard]
     refusing += [limit] if limit else []
@@ -55,6 +62,9 @@ def findings_on_limits(
     findings: list[AlertFinding] = []
     for spending in spendings:
         findings += of_budget(_after(spending, refusals.get(_named(spending))))
+    for budget, status in pairs:
+        for spending in _spendings_of_parts(organization, budget, status):
+            findings += of_budget(spending)
     if limit:
         findings += of_day(_after(limit, refusals.get((DAY, limit.limit_nanoeur))))
     return findings, any(is_near(each) for each in unsent)
@@ -110,6 +120,40 @@ def _spending(budget: Budget, status: BudgetStatus) -> Spending:
     )
 
 
+def _spendings_of_parts(
+    organization: Organization, budget: Budget, status: BudgetStatus
+) -> list[Spending]:
+    """Return the fullest parts of a budget that may be alerts, a limited number of them."""
+    parts = status.parts.fullest if status.parts else ()
+    near = [part for part in parts if part.share * 100 >= PART_PERCENTS[0]]
+    if not near:
+        return []
+    values = values_of_parts(
+        {part.part for part in near},
+        each=budget.each,
+        organization_id=organization.pk,
+        first=status.starts_on,
+        last=status.today,
+    )
+    rotated = first_keys_rotated(organization.pk) if budget.each == "key_id" else frozenset()
+    names = names_of(values.values(), each=budget.each, organization_id=organization.pk)
+    return [
+        replace(
+            _spending(budget, status),
+            scope=f"{budget.scope}:{part.part}",
+            limit_nanoeur=part.limit_nanoeur,
+            charged_nanoeur=part.charged_nanoeur,
+            held_nanoeur=part.held_nanoeur,
+            whose=whose_part(budget.each, value, names.get(value)),
+            costs_query=part_costs_query(
+                budget, value, status.starts_on, status.today, is_rotated=value in rotated
+            ),
+        )
+        for part in near
+        if (value := values.get(part.part)) is not None
+    ]
+
+
 # --- refusals -----------------------------------------------------------------------------------
 
 
@@ -120,16 +164,15 @@ def _refusals(organization: Organization, now: datetime) -> Refusals:
         org=organization,
         occurred_at__gte=now - REFUSALS_WITHIN,
         status=AiRequestLog.Status.BLOCKED,
-        code__in=("budget_limit", "daily_cost_limit"),
+        code__in=("budget_limit", "daily_cost_limit", HELD_CODE),
     ).order_by("-occurred_at", "-id")
     columns = ("occurred_at", "code", "hold_nanoeur", "decision__budgets", "decision__before")
     read = rows.values_list(*columns)
     found: dict[tuple[str, int], Refusal] = {}
     for at, code, bound, of_budgets, before in read[:REFUSALS_READ_MAX]:
-        if code == "daily_cost_limit":
-            entries = [{"id": DAY, **(before or {})}]
-        else:
-            entries = [each for each in of_budgets or () if each.get("verdict") == "budget_limit"]
+        full = [each for each in of_budgets or () if each.get("verdict") in FULL]
+        is_of_day = code == "daily_cost_limit" or (code == HELD_CODE and _is_full(before, bound))
+        entries = [{"id": DAY, **(before or {})}] if is_of_day else full
         for each in entries:
             name = f"{each.get('id')}", int(each.get("limit_nanoeur") or 0)
             refusal = Refusal(
@@ -140,6 +183,11 @@ def _refusals(organization: Organization, now: datetime) -> Refusals:
             )
             found.setdefault(name, refusal)
     return found
+
+
+def _is_full(day: Mapping[str, Any] | None, bound_nanoeur: int | None) -> bool:
+    left_nanoeur = (day or {}).get("left_nanoeur")
+    return left_nanoeur is not None and left_nanoeur < (bound_nanoeur or 0)
 
 
 def _named(spending: Spending) -> tuple[str, int]:

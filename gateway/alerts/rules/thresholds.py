@@ -14,6 +14,8 @@ from gateway.alerts.rules.findings import AlertFinding
 from gateway.models import Alert
 
 BUDGET_PERCENTS: Final = (50, 80, 100)
+# Of each part of a budget: there are many.
+PART_PERCENTS: Final = (80, 100)
 DAY_PERCENTS: Final = (80, 100)
 # A refusal with less than a fifth left is an alert. Before that, it only shows that a call was
 # large.
@@ -34,7 +36,8 @@ class Refusal:
 class Spending:
     """The state of a budget, in nano-euro. `expected` is the forecast for the end of its period.
 
-    `refusal` is the last one in its period.
+    `refusal` is the last one in its period. Of the part of a budget that limits each member, key or
+    other value for itself, `whose` is whose it is, such as `member "ann@acme.example"`.
     """
 
     budget_id: UUID
@@ -51,6 +54,7 @@ class Spending:
     full_on: date | None = None
     refusal: Refusal | None = None
     costs_query: str = ""
+    whose: str = ""
 
     @property
     def base_key(self) -> str:
@@ -131,20 +135,22 @@ def _refusal_by_day(day: DaySpending) -> AlertFinding | None:
 
 def _share_of_budget(budget: Spending) -> AlertFinding | None:
     charged, limit = budget.charged_nanoeur, budget.limit_nanoeur
-    percent = _reached(BUDGET_PERCENTS, charged, limit)
+    percents = PART_PERCENTS if budget.whose else BUDGET_PERCENTS
+    percent = _reached(percents, charged, limit)
     if percent is None:
         return None
     state = "is spent" if charged >= limit else f"is {_share(charged, limit)} spent"
+    of = f" of {budget.whose}" if budget.whose else ""
     refused = (
         " Calls that could exceed it are blocked." if budget.is_hard and percent == 100 else ""
     )
     return AlertFinding(
         key=f"{budget.base_key}:{percent}",
-        or_known_by=_higher(budget.base_key, BUDGET_PERCENTS, percent),
+        or_known_by=_higher(budget.base_key, percents, percent),
         kind=Alert.Kind.BUDGET,
         percent=percent,
         budget_id=budget.budget_id,
-        sentence=f'Budget "{budget.name}" {state}: {_spent_of(charged, limit)} '
+        sentence=f'Budget "{budget.name}"{of} {state}: {_spent_of(charged, limit)} '
         f"for the {budget.span} ending {_day(budget.last_day)}.{refused}",
         figures=_figures(budget),
     )

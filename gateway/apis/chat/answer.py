@@ -21,7 +21,8 @@ from gateway.upstream import untrusted_json
 _NO_OUTPUT: Final = frozenset({"id", "role", "type"})
 UsageFrom = Callable[[Mapping[str, Any]], Usage | None]
 
-_STANDARD_TIERS: Final = frozenset({"default"})
+# on_demand is Groq's: https://console.groq.com/docs/service-tiers
+_STANDARD_TIERS: Final = frozenset({"default", "on_demand"})
 _FINISH_REASONS: Final = {"function_call": "tool_calls"}
 
 
@@ -37,7 +38,10 @@ def usage_from(report: Mapping[str, Any]) -> Usage | None:
 def _usage(usage: Mapping[str, Any], report: Mapping[str, Any]) -> Usage:
     prompt = untrusted_json.details(usage, "prompt_tokens_details")
     completion = untrusted_json.details(usage, "completion_tokens_details")
-    cached = untrusted_json.part(prompt, "cached_tokens")
+    # DeepSeek's name of it: https://api-docs.deepseek.com/guides/kv_cache
+    cached = untrusted_json.part(prompt, "cached_tokens") or untrusted_json.part(
+        usage, "prompt_cache_hit_tokens"
+    )
     cached_audio = untrusted_json.part(
         untrusted_json.details(prompt, "cached_tokens_details"), "audio_tokens"
     )

@@ -11,8 +11,8 @@ from uuid import UUID
 
 import orjson
 
-from gateway.core.calls import Delta, ToolCall, ToolCallDelta
-from gateway.core.results import CallResult
+from gateway.core.calls import CallResult, Delta, ToolCallDelta
+from gateway.core.messages import ToolCall
 
 # Besides these, clients know `stop` and `tool_calls`; all other reasons map to one of them.
 _TRUNCATED: Final = frozenset({"length", "content_filter"})

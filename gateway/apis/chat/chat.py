@@ -13,17 +13,20 @@ from uuid import UUID
 
 import orjson
 
+from costs.core.usage import STANDARD_TIER
 from gateway.apis import openai_errors
 from gateway.apis.arrival import Arrival, refuse_elsewhere, tier_in
 from gateway.apis.chat import answer as openai
 from gateway.apis.chat import answers, mistral, relayed_mistral, relayed_openai, translation
-from gateway.apis.chat.usage_bound import CAP_NAMES, output_of, usage_bound_of
+from gateway.apis.chat.ending import ChatEnding
+from gateway.apis.chat.usage_bound import CAP_NAMES, output_of, usage_bound_of, uses_of
 from gateway.apis.events import EventReading, StreamReader
 from gateway.apis.families import naming
 from gateway.apis.families.changes import BodyChanges
-from gateway.apis.families.openai import cap_name
+from gateway.apis.families.openai import cap_name, is_reasoning
 from gateway.core.calls import Call, Completion, Hide, Outgoing, RelayRequest
 from gateway.core.model_names import Model
+from gateway.core.providers import CHAT, MISTRAL, OPENAI
 from gateway.core.seen import SeenOutput
 from gateway.core.usage_bound import OutputCap
 from orgs.core.pseudonyms import Pseudonyms
@@ -38,39 +41,32 @@ _NO_USAGE: Final = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Variant:
-    """A vendor with this API, and its differences."""
+    """How the servers of a family differ."""
 
-    standard_tier: str
-    takes_stream_options: bool
-    whole: Callable[..., Completion]
-    reading: Callable[[str], StreamReader]
+    whole: Callable[..., Completion] = openai.completion_from
+    reading: Callable[[str], StreamReader] = openai.ChatStreamReader
     named: Callable[[Mapping[str, Any], Pseudonyms], dict[str, Any]]
-    fit: Callable[[BodyChanges, Model], None]
+    fit: Callable[[BodyChanges, Model], None] | None = None
     own_client: bytes | None = None
-    cap_name: str | None = None  # if the vendor accepts only one name
+    is_shown: Callable[[str], bool]  # whether all output of a model comes as it is produced
 
 
 _VARIANTS: Final = {
-    "openai": _Variant(
-        # Otherwise the project's setting decides, possibly a more expensive tier than the bound's.
-        standard_tier="default",
-        takes_stream_options=True,
-        whole=openai.completion_from,
-        reading=openai.ChatStreamReader,
+    OPENAI: _Variant(
         named=naming.for_openai,
         fit=relayed_openai.fit,
+        is_shown=lambda model_id: not is_reasoning(model_id),
     ),
-    "mistral": _Variant(
-        standard_tier="standard_only",
-        takes_stream_options=False,  # it always reports usage, and rejects unknown fields
+    MISTRAL: _Variant(
         whole=mistral.completion_from,
         reading=mistral.MistralStreamReader,
         named=naming.for_mistral,
         fit=relayed_mistral.fit,
         own_client=b"mistral",
-        cap_name="max_tokens",
+        is_shown=lambda _: True,
     ),
 }
+_COMPATIBLE: Final = _Variant(named=naming.for_compatible, is_shown=lambda _: False)
 
 
 class ChatCompletions:
@@ -107,16 +103,21 @@ class ChatBody:
         self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
     ) -> Outgoing:
         """Relay to providers with this API, as their models take it; use the SDK of any other."""
-        variant = _VARIANTS.get(model.provider)
-        fields = self.arrival.fields
-        if variant is None:
+        provider, fields = model.served_by, self.arrival.fields
+        if CHAT not in provider.dialects:
             return translation.provider_call(fields, model, cap, timeout_s=timeout_s, names=names)
-        changes = BodyChanges(self._sent(model, cap, variant) | variant.named(fields, names))
-        if variant.cap_name is not None and fields.get("max_completion_tokens") is not None:
-            changes.report(f"max_completion_tokens is sent as {variant.cap_name}")
-        variant.fit(changes, model)
+        variant = _VARIANTS.get(provider.family, _COMPATIBLE)
+        changes = BodyChanges(self._sent(model, cap) | variant.named(fields, names))
+        if provider.cap_name:
+            for name in CAP_NAMES:
+                if name != provider.cap_name and fields.get(name) is not None:
+                    changes.report(f"{name} is sent as {provider.cap_name}")
+        if variant.fit is not None:
+            variant.fit(changes, model)
+        changes.drop(provider.dropped)
         sent = changes.body
         return RelayRequest(
+            dialect=CHAT,
             path="/chat/completions",
             body=orjson.dumps(sent),
             output=output_of(sent),
@@ -124,6 +125,8 @@ class ChatBody:
             whole=lambda body: variant.whole(orjson.loads(body), model=model.id),
             reading=lambda hide, seen: self._reading(model, variant, hide, seen),
             adjustments=changes.adjustments,
+            uses=uses_of(sent),
+            is_shown=variant.is_shown(model.id),
         )
 
     def canonical(self) -> object:
@@ -139,19 +142,22 @@ class ChatBody:
         options = self.arrival.fields.get("stream_options")
         return isinstance(options, dict) and options.get("include_usage") is True
 
-    def _sent(self, model: Model, cap: OutputCap, variant: _Variant) -> dict[str, Any]:
-        fields = self.arrival.fields
-        sent = {**fields, "model": model.id}
-        if tier_in(fields) == "standard":
-            sent["service_tier"] = variant.standard_tier
+    def _sent(self, model: Model, cap: OutputCap) -> dict[str, Any]:
+        fields, provider = self.arrival.fields, model.served_by
+        sent = {**fields, "model": model.sent_name}
+        if tier_in(fields) == STANDARD_TIER:
+            sent.pop("service_tier", None)
+            if provider.standard_tier:
+                sent["service_tier"] = provider.standard_tier
         caps = [name for name in CAP_NAMES if fields.get(name) is not None]
-        if variant.cap_name is not None and (caps or cap.is_written):
-            sent.pop("max_completion_tokens", None)
-            sent[variant.cap_name] = cap.tokens
+        if provider.cap_name and (caps or cap.is_written):
+            for name in caps:
+                del sent[name]
+            sent[provider.cap_name] = cap.tokens
         elif cap.is_written:
             for name in caps or (cap_name(model.id),):
                 sent[name] = min(fields.get(name) or cap.tokens, cap.tokens)
-        if not variant.takes_stream_options:
+        if not provider.takes_stream_options:
             sent.pop("stream_options", None)
         elif self.arrival.is_streamed():
             options = fields.get("stream_options")
@@ -164,10 +170,10 @@ class ChatBody:
     ) -> EventReading:
         agent = self.arrival.headers.get("user-agent", "").lower().encode(errors="replace")
         is_own_client = variant.own_client is not None and variant.own_client in agent
-        reading = variant.reading(model.id)
+        reading, ending = variant.reading(model.id), ChatEnding() if seen.is_sliced else None
         if self.asks_for_usage() or is_own_client:
-            return EventReading(reading, TELLING, hide, seen)
-        return EventReading(reading, TELLING, hide, seen, shown=_without_usage)
+            return EventReading(reading, TELLING, hide, seen, ending)
+        return EventReading(reading, TELLING, hide, seen, ending, shown=_without_usage)
 
 
 def canonical(messages: list[dict[str, Any]]) -> list[object]:

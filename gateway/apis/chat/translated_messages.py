@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.apis.arrival import objects
-from gateway.core.calls import CacheMark, File, Image, Message, Part, ToolCall
 from gateway.core.errors import Refused
+from gateway.core.messages import CacheMark, File, Image, Message, Part, ToolCall
 from gateway.core.model_names import Model
 from gateway.core.request_body import invalid
 from orgs.core.values import quoted

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from gateway.apis.arrival import objects
 from gateway.apis.chat.translated_messages import cache_mark
-from gateway.core.calls import Tool
 from gateway.core.errors import Refused
+from gateway.core.messages import Tool
 from gateway.core.model_names import Model
 from gateway.core.request_body import invalid
 from orgs.core.values import quoted

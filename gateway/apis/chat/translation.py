@@ -16,8 +16,10 @@ from gateway.apis.chat.translated_tools import tools_in
 from gateway.apis.families.claude import models as claude
 from gateway.apis.families.gemini import models as gemini
 from gateway.apis.families.naming import user_in
-from gateway.core.calls import ProviderCall, ResponseFormat
+from gateway.core.calls import ProviderCall
+from gateway.core.messages import ResponseFormat
 from gateway.core.model_names import Model
+from gateway.core.providers import ANTHROPIC, GOOGLE
 from gateway.core.request_body import TEMPERATURE_MAX, flag, invalid
 from gateway.core.usage_bound import OutputCap
 from orgs.core.pseudonyms import Pseudonyms
@@ -55,12 +57,11 @@ _NO_EFFECT: Final[Mapping[str, tuple[object, ...]]] = {
 }
 # Some of the fields above have a counterpart at one vendor.
 _PENALTIES: Final = ("frequency_penalty", "presence_penalty")
-_TAKES_PENALTIES: Final = "google"
 _NAME: Final = re.compile(r"[a-z_]{1,40}")
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 _TAKES_EFFORT: Final[Mapping[str, Callable[[str], bool]]] = {
-    "anthropic": claude.takes_effort,
-    "google": gemini.takes_effort,
+    ANTHROPIC: claude.takes_effort,
+    GOOGLE: gemini.takes_effort,
 }
 
 
@@ -101,7 +102,7 @@ def _refuse_untranslatable(fields: Mapping[str, Any], model: Model) -> None:
     for name, value in fields.items():
         if name in _READ or name in _OMITTED or value is None:
             continue
-        if name in _PENALTIES and model.provider == _TAKES_PENALTIES:
+        if name in _PENALTIES and model.served_by.family == GOOGLE:
             continue
         if not any(_is_same(value, each) for each in _NO_EFFECT.get(name, ())):
             raise untranslatable(name if _NAME.fullmatch(name) else quoted(name), model)
@@ -131,7 +132,7 @@ def _seed(fields: Mapping[str, Any]) -> int | None:
 
 
 def _penalty(fields: Mapping[str, Any], name: str, model: Model) -> float | None:
-    takes = model.provider == _TAKES_PENALTIES
+    takes = model.served_by.family == GOOGLE
     return _number(fields, name, least=-2, most=2) if takes else None
 
 
@@ -175,7 +176,7 @@ def _effort(fields: Mapping[str, Any], model: Model) -> str | None:
         return None
     if effort not in _EFFORTS:
         raise invalid(f"reasoning_effort must be one of {', '.join(_EFFORTS)}")
-    takes_effort = _TAKES_EFFORT.get(model.provider)
+    takes_effort = _TAKES_EFFORT.get(model.served_by.family)
     if takes_effort is None or takes_effort(model.id):
         return str(effort)
     if effort == "none":

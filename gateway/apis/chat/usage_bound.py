@@ -6,7 +6,7 @@ https://developers.openai.com/api/reference/resources/chat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from gateway.apis.arrival import (
@@ -24,7 +24,7 @@ from gateway.apis.body_rules import ANTHROPIC_TTLS, OPENAI_TTLS, BodyRules
 from gateway.apis.json_schema import UNION_COPIES_MAX, has_union
 from gateway.apis.searches import search_tokens
 from gateway.core.request_body import MESSAGES_MAX, invalid
-from gateway.core.usage_bound import OutputLimits, UsageBound
+from gateway.core.usage_bound import NO_USES, ONE_SEARCH, OutputLimits, ToolUses, UsageBound
 from orgs.core.values import quoted
 
 CHOICES_MAX: Final = 128
@@ -106,9 +106,6 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         raise invalid(f"messages must have at most {MESSAGES_MAX} messages")
     for index, message in enumerate(messages):
         _read_message(measure, message, f"messages[{index}]")
-    options = fields.get("web_search_options")
-    # A search model searches once per request, and reads the results.
-    searches = 0 if options is None else 1
     if "audio" in texts_in(fields, "modalities"):
         measure.buckets.add("output_audio")
     return UsageBound(
@@ -117,9 +114,6 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         overhead_tokens=_frames(fields, measure),
         images=measure.images,
         context_reads=measure.context_reads,
-        searches=searches,
-        hosted_calls=searches,
-        hosted_call_tokens=search_tokens(options) if searches else 0,
         buckets=RULES.buckets_of(fields) | measure.buckets,
         service_tier=tier_in(fields),
         output=output_of(fields),
@@ -131,6 +125,12 @@ def output_of(fields: Mapping[str, Any]) -> OutputLimits:
     return OutputLimits(
         max_tokens=_cap(fields), choices=_choices(fields), predicted_tokens=_predicted(fields)
     )
+
+
+def uses_of(fields: Mapping[str, Any]) -> ToolUses:
+    """Return what a search can add to a request: it is made once, and its results are read."""
+    options = fields.get("web_search_options")
+    return NO_USES if options is None else replace(ONE_SEARCH, each=search_tokens(options))
 
 
 def _frames(fields: Mapping[str, Any], measure: Measure) -> int:

@@ -30,10 +30,19 @@ from gateway.apis.embeddings import mistral
 from gateway.apis.embeddings.tokens import ADJUSTED, TextOf, texts_of
 from gateway.apis.families import naming
 from gateway.apis.families.changes import BodyChanges
-from gateway.core.calls import Call, Completion, Delta, Hide, Outgoing, ProviderCall, RelayRequest
+from gateway.core.calls import (
+    Call,
+    CallResult,
+    Completion,
+    Delta,
+    Hide,
+    Outgoing,
+    ProviderCall,
+    RelayRequest,
+)
 from gateway.core.model_names import Model
+from gateway.core.providers import COMPATIBLE, EMBEDDINGS, GOOGLE, MISTRAL
 from gateway.core.request_body import TOKENS_MAX, invalid
-from gateway.core.results import CallResult
 from gateway.core.seen import SeenOutput
 from gateway.core.usage_bound import OutputCap, UsageBound
 from orgs.core.pseudonyms import Pseudonyms
@@ -41,8 +50,6 @@ from orgs.core.pseudonyms import Pseudonyms
 PATH: Final = "/v1/embeddings"
 INPUTS_MAX: Final = 2048
 ENCODINGS: Final = ("float", "base64")
-_RELAYED: Final = frozenset({"openai", "mistral"})
-_BY_SDK: Final = frozenset({"google"})
 _NO_TEXT: Final = frozenset({"model", "input", "dimensions", "encoding_format", "user"})
 RULES: Final = BodyRules(own=("input", "metadata"))
 _NOT_TEXT: Final = (
@@ -136,17 +143,22 @@ class EmbeddingsBody:
 
         Raises Refused for models that make no embeddings.
         """
-        if model.provider not in _RELAYED | _BY_SDK or not model.makes_embeddings:
+        provider = model.served_by
+        # Of a compatible server's models, no name says what they make.
+        is_of_kind = model.makes_embeddings or provider.family == COMPATIBLE
+        if EMBEDDINGS not in provider.dialects or not is_of_kind:
             raise not_served(model.id, PATH, "a model that makes embeddings")
-        if model.provider in _BY_SDK:
+        if provider.family == GOOGLE:
             return self._call(model, timeout_s)
-        changes = BodyChanges({**self.arrival.fields, "model": model.id})
+        changes = BodyChanges({**self.arrival.fields, "model": model.sent_name})
         more_tokens = 0
-        if model.provider == "openai":
-            changes.body |= naming.for_openai_embeddings(changes.body, names)
-        else:
+        if provider.family == MISTRAL:
             more_tokens = mistral.fit(changes, inputs_of(changes.body), self.text_of)
+        else:
+            changes.body |= naming.for_openai_embeddings(changes.body, names)
+        changes.drop(provider.dropped)
         return RelayRequest(
+            dialect=EMBEDDINGS,
             path="/embeddings",
             body=orjson.dumps(changes.body),
             output=None,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from gateway.core.calls import ProviderCall
+
+T = TypeVar("T")
 
 
 class Changes:
@@ -56,6 +58,33 @@ class BodyChanges:
         for name in names:
             if self.body.pop(name, None) is not None:
                 self.report(omitted(name))
+
+    def drop(self, places: Iterable[str]) -> None:
+        """Omit what a provider does not take, by place: `logprobs`, `messages[].name`."""
+        for place in places:
+            dropped = without_place(self.body, place)
+            if dropped is not self.body:
+                self.body = dropped
+                self.report(omitted(place))
+
+
+def without_place(value: T, place: str) -> T:
+    """Return a JSON value without a place (`messages[].name`): itself if it has none."""
+    head, _, rest = place.partition(".")
+    name = head.removesuffix("[]")
+    if not isinstance(value, dict) or name not in value:
+        return value
+    if not rest:
+        return cast("T", {key: each for key, each in value.items() if key != name})
+    inner = value[name]
+    if name == head:
+        changed = without_place(inner, rest)
+        is_same = changed is inner
+    else:
+        given = inner if isinstance(inner, list) else []
+        changed = [without_place(each, rest) for each in given]
+        is_same = all(new is old for new, old in zip(changed, given, strict=True))
+    return value if is_same else cast("T", {**value, name: changed})
 
 
 def omitted(name: str) -> str:

@@ -9,7 +9,7 @@ import re
 from typing import Final
 
 from gateway.apis.families.changes import Changes
-from gateway.core.calls import Message
+from gateway.core.messages import Message
 
 # https://docs.mistral.ai/inference/conversations/reasoning (models and values),
 # https://github.com/withceleste/celeste-python/pull/311 (none and high; others are refused)

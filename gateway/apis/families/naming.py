@@ -27,6 +27,12 @@ def for_openai(fields: Mapping[str, Any], names: Pseudonyms) -> dict[str, Any]:
     return _unless_wrong(fields, written)
 
 
+def for_compatible(fields: Mapping[str, Any], names: Pseudonyms) -> dict[str, Any]:
+    """Return those names that a request has: a compatible server may refuse others."""
+    written = for_openai(fields, names)
+    return {name: value for name, value in written.items() if name in fields}
+
+
 def for_mistral(fields: Mapping[str, Any], names: Pseudonyms) -> dict[str, Any]:
     """Return the cache key of a request that has one; Mistral has no field for a user."""
     given = fields.get("prompt_cache_key")
@@ -38,11 +44,13 @@ def for_openai_embeddings(fields: Mapping[str, Any], names: Pseudonyms) -> dict[
     return _unless_wrong(fields, {"user": names.user(_text(fields.get("user")))})
 
 
-def for_anthropic(fields: Mapping[str, Any], names: Pseudonyms) -> dict[str, Any]:
-    """Return the metadata of a message with its user."""
+def for_anthropic(
+    fields: Mapping[str, Any], names: Pseudonyms, *, adds: bool = True
+) -> dict[str, Any]:
+    """Return the metadata of a message with its user, which is added only if it `adds`."""
     metadata = fields.get("metadata")
     given = {} if metadata is None else metadata
-    if not isinstance(given, dict):
+    if not isinstance(given, dict) or not (adds or given.get("user_id")):
         return {}
     user = {"user_id": names.user(_text(given.get("user_id")))}
     return {"metadata": {**given, **_unless_wrong(given, user)}}

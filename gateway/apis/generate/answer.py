@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from costs.core.usage import UnusableUsage, Usage
 from gateway.apis.families.gemini.models import pays_for_each_search
-from gateway.core.calls import Completion, Delta, ToolCall, ToolCallDelta
+from gateway.core.calls import Completion, Delta, ToolCallDelta
+from gateway.core.messages import ToolCall
 from gateway.core.seen import SeenOutput, all_text
 from gateway.upstream import untrusted_json
 from gateway.upstream.untrusted_json import ErrorAnswer

@@ -59,6 +59,13 @@ class ArrayReading(ValueReading):
         self._held.clear()
         return rest
 
+    def cut(self, *, input_tokens: int, output_tokens: int) -> bytes:
+        """Return the end of an array that the gateway ends here, after one of its elements."""
+        if self.ending is None:
+            return b""
+        events = self.ending.events(input_tokens=input_tokens, output_tokens=output_tokens)
+        return b"".join(b",\r\n" + orjson.dumps(event) for event in events) + b"]"
+
     def _next_end(self) -> int | None:
         """Return where the next complete element ends, or None until more is received."""
         while not self._is_closed:

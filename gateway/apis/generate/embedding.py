@@ -22,6 +22,7 @@ from gateway.apis.generate.generate import COUNT, Address, check_query
 from gateway.apis.generate.spelling import in_camel_case
 from gateway.core.calls import Call, Completion, RelayRequest
 from gateway.core.model_names import Model
+from gateway.core.providers import GENERATE
 from gateway.core.request_body import invalid, model_in
 from gateway.core.usage_bound import OutputCap, UsageBound
 from orgs.core.pseudonyms import Pseudonyms
@@ -87,6 +88,7 @@ class EmbedContentsBody:
             )
         requests = self.requests()
         return RelayRequest(
+            dialect=GENERATE,
             path=Address(self.version, self._method, instead="/v1/embeddings").path(model),
             body=orjson.dumps(self._sent(model, requests)),
             output=None,
@@ -112,7 +114,7 @@ class EmbedContentsBody:
 
     def _sent(self, model: Model, requests: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         # The path names the model, and each request of a batch must name the same.
-        named = [{**each, "model": f"models/{model.id}"} for each in requests]
+        named = [{**each, "model": f"models/{model.sent_name}"} for each in requests]
         return {**self.arrival.fields, "requests": named} if self.is_batch else named[0]
 
     def _completion(self, body: bytes, model: Model, inputs: int) -> Completion:
@@ -125,6 +127,7 @@ class EmbedContentsBody:
         """Return the free request that counts the input, which is what is billed."""
         contents = [{"role": "user", **each["content"]} for each in requests]
         return RelayRequest(
+            dialect=GENERATE,
             path=Address(self.version, COUNT).path(model),
             body=orjson.dumps({"contents": contents}),
             output=None,

@@ -26,8 +26,10 @@ _STATUSES: Final = {
     504: "DEADLINE_EXCEEDED",
 }
 _SERVER_ERRORS: Final = 500
+# Of a 404 Gemini CLI says, before any sentence of ours, that an administrator must enable previews:
+# https://github.com/google-gemini/gemini-cli/blob/main/packages/cli/src/ui/hooks/useQuotaAndFallback.ts
 REFUSALS: Final[Wordings] = {
-    Kind.MODEL: Words(404, "NOT_FOUND"),
+    Kind.MODEL: Words(400, "INVALID_ARGUMENT"),
     Kind.REQUEST: Words(400, "INVALID_ARGUMENT"),
     Kind.SPENT: Words(429, "RESOURCE_EXHAUSTED"),
     Kind.HELD: Words(429, "RESOURCE_EXHAUSTED"),

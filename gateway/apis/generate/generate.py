@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
@@ -19,21 +20,33 @@ from gateway.apis import counting
 from gateway.apis.arrival import Arrival, not_served, refuse_elsewhere
 from gateway.apis.base import Speaker
 from gateway.apis.events import EventReading
+from gateway.apis.families.gemini.models import may_think
 from gateway.apis.generate import answer as google
 from gateway.apis.generate import errors as google_errors
 from gateway.apis.generate.arrays import ArrayReading
+from gateway.apis.generate.ending import GenerateEnding
+from gateway.apis.generate.input_count import input_count
 from gateway.apis.generate.spelling import in_camel_case
-from gateway.apis.generate.usage_bound import output_of, spelled, tier_in, usage_bound_of
+from gateway.apis.generate.tools import uses_of
+from gateway.apis.generate.usage_bound import (
+    output_of,
+    spelled,
+    thinking_budget_of,
+    tier_in,
+    tools_in,
+    usage_bound_of,
+)
 from gateway.core.calls import Call, Hide, RelayRequest, StreamReading
 from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
+from gateway.core.providers import GENERATE
 from gateway.core.request_body import invalid, model_in
 from gateway.core.seen import SeenOutput
 from gateway.core.usage_bound import OutputCap, OutputLimits
 from orgs.core.pseudonyms import Pseudonyms
 
 VERSIONS: Final = ("v1beta", "v1")
-GENERATE: Final = "generateContent"
+GENERATE_CONTENT: Final = "generateContent"
 STREAM: Final = "streamGenerateContent"
 COUNT: Final = "countTokens"
 # A thinking budget that is the model's to choose, within the cap:
@@ -104,12 +117,15 @@ class Address:
 
     def path(self, model: Model) -> str:
         """Return the path for a model. Raises Refused if it is not Google's."""
-        if model.provider != "google":
+        if GENERATE not in model.served_by.dialects:
             raise not_served(model.id, f"/{self.version}/models", self.instead)
-        if _PATH_SAFE.fullmatch(model.id) is None:
-            raise invalid(f"Model name {model.id} must be usable in a URL path")
+        name = model.sent_name
+        if _PATH_SAFE.fullmatch(name) is None:
+            raise invalid(f"Model name {name} must be usable in a URL path")
         alt = "?alt=sse" if self.method == STREAM and not self.is_array else ""
-        return f"/{self.version}/models/{model.id}:{self.method}{alt}"
+        # Where a base URL is for this API alone, it includes the version.
+        version = "" if GENERATE in model.served_by.base_urls else f"/{self.version}"
+        return f"{version}/models/{name}:{self.method}{alt}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +146,20 @@ class GenerateBody:
             )
         sent = self._sent(cap)
         request = RelayRequest(
+            dialect=GENERATE,
             path=path,
             body=orjson.dumps(sent),
             output=output_of(sent),
+            uses=uses_of(tools_in(sent), cap),
+            is_shown=not may_think(model.id, thinking_budget_of(sent)),
             headers={"content-type": "application/json"},
             whole=lambda body: google.completion_from(orjson.loads(body), model=model.id),
             reading=lambda hide, seen: self._reading(model, hide, seen),
+            input_count=(
+                partial(input_count, sent, model=model.id, version=self.address.version)
+                if model.served_by.counts_input
+                else None
+            ),
         )
         if self.address.is_array:
             return replace(request, streamed_as=frozenset({"application/json"}))
@@ -162,10 +186,12 @@ class GenerateBody:
         return sent
 
     def _reading(self, model: Model, hide: Hide, seen: SeenOutput) -> StreamReading:
-        reading = google.GenerateStreamReader(model.id)
+        reading, ending = google.GenerateStreamReader(model.id), None
+        if seen.is_sliced:
+            ending = GenerateEnding()
         if self.address.is_array:
-            return ArrayReading(reading, TELLING, hide, seen)
-        return EventReading(reading, TELLING, hide, seen)
+            return ArrayReading(reading, TELLING, hide, seen, ending)
+        return EventReading(reading, TELLING, hide, seen, ending)
 
 
 def _capped(config: Mapping[str, Any], cap: OutputCap, *, asked: OutputLimits) -> dict[str, Any]:
@@ -202,6 +228,7 @@ class GenerateCountBody:
     ) -> RelayRequest:
         """Relay to Google only."""
         return RelayRequest(
+            dialect=GENERATE,
             path=self.address.path(model),
             body=orjson.dumps(self._sent(model)),
             output=None,
@@ -221,7 +248,9 @@ class GenerateCountBody:
     def _sent(self, model: Model) -> dict[str, Any]:
         fields = self.arrival.fields
         if fields.get("generateContentRequest") is not None:  # all that is checked
-            return {"generateContentRequest": {**self.counted(), "model": f"models/{model.id}"}}
+            return {
+                "generateContentRequest": {**self.counted(), "model": f"models/{model.sent_name}"}
+            }
         return {name: value for name, value in fields.items() if name != "model"}
 
 

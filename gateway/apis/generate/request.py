@@ -12,16 +12,8 @@ from typing import Any, Final
 from gateway.apis.arguments import arguments_of
 from gateway.apis.families.gemini import models
 from gateway.apis.families.gemini.media import image_type
-from gateway.core.calls import (
-    CacheMark,
-    File,
-    Image,
-    Message,
-    Part,
-    ProviderCall,
-    Tool,
-    ToolCall,
-)
+from gateway.core.calls import ProviderCall
+from gateway.core.messages import CacheMark, File, Image, Message, Part, Tool, ToolCall
 
 # Google's placeholder for a missing thought signature, or another vendor's:
 # https://ai.google.dev/gemini-api/docs/thought-signatures

@@ -12,7 +12,7 @@ from typing import Any, Final
 from gateway.apis.arrival import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS, text_of
 from gateway.apis.generate.spelling import in_camel_case
 from gateway.core.request_body import invalid
-from gateway.core.usage_bound import HOSTED_CALLS_MAX, SEARCH_TOKENS
+from gateway.core.usage_bound import HOSTED_CALLS_MAX, NO_USES, SEARCH_TOKENS, OutputCap, ToolUses
 from orgs.core.values import quoted
 
 # Google documents no maximum.
@@ -49,8 +49,6 @@ class GenerateToolNeeds:
     texts: tuple[str, ...] = ()
     overhead_tokens: int = 0
     context_reads: int = 0
-    searches: int = 0
-    hosted_call_tokens: int = 0
     unbounded: str | None = None
 
 
@@ -59,17 +57,27 @@ def needs_of(tools: Sequence[object]) -> GenerateToolNeeds:
     if not tools:
         return GenerateToolNeeds()
     named = [_named(tool) for tool in tools]
-    kinds = {kind for tool in named for kind, value in tool.items() if value is not None}
-    searches = bool(kinds & _SEARCHES)
+    kinds = _kinds(named)
     return GenerateToolNeeds(
         texts=tuple(text_of(tool) for tool in named),
         overhead_tokens=TOOLS_FRAME_TOKENS + TOOL_FRAME_TOKENS * sum(map(_functions, named)),
         context_reads=_context_reads(kinds),
-        # Google has no field for the most queries; those beyond are an overrun.
-        searches=HOSTED_CALLS_MAX if searches else 0,
-        hosted_call_tokens=SEARCH_TOKENS if searches else 0,
         unbounded=_UNBOUNDED if _CODE in kinds else None,
     )
+
+
+def uses_of(tools: Sequence[object], cap: OutputCap) -> ToolUses:
+    """Return what searches can add to a request. Google has no field for the most queries: those
+    beyond are an overrun.
+    """
+    if not _kinds([_named(tool) for tool in tools]) & _SEARCHES:
+        return NO_USES
+    searches = cap.searches.most if cap.searches else HOSTED_CALLS_MAX
+    return ToolUses(times=searches, each=SEARCH_TOKENS, searches=searches)
+
+
+def _kinds(named: Sequence[Mapping[str, Any]]) -> Set[str]:
+    return {kind for tool in named for kind, value in tool.items() if value is not None}
 
 
 def _context_reads(kinds: Set[str]) -> int:

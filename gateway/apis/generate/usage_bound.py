@@ -133,7 +133,7 @@ def usage_bound_of(body: Mapping[str, Any]) -> UsageBound:
         _read_content(measure, content, f"contents[{index}]")
     if body.get("systemInstruction") is not None:
         _read_content(measure, body["systemInstruction"], "systemInstruction")
-    needs = needs_of(_each(body.get("tools")))
+    needs = needs_of(tools_in(body))
     return UsageBound(
         texts=(
             *measure.texts,
@@ -145,10 +145,6 @@ def usage_bound_of(body: Mapping[str, Any]) -> UsageBound:
         overhead_tokens=needs.overhead_tokens,
         images=measure.images,
         context_reads=max(measure.context_reads, needs.context_reads),
-        searches=needs.searches,
-        hosted_calls=needs.searches,
-        hosted_call_tokens=needs.hosted_call_tokens,
-        hosted_calls_guessed=needs.searches > 0,
         buckets=RULES.buckets_of(body) | measure.buckets | _buckets_out(config),
         service_tier=tier_in(body),
         output=output_of(body),
@@ -159,6 +155,11 @@ def usage_bound_of(body: Mapping[str, Any]) -> UsageBound:
 def tier_in(body: Mapping[str, Any]) -> str:
     """Return the service tier of a body as `spelled` returns it. Raises Refused."""
     return tier_named(word_in(body, "serviceTier"))
+
+
+def tools_in(body: Mapping[str, Any]) -> list[Any]:
+    """Return the tools of a body as `spelled` returns it."""
+    return _each(body.get("tools"))
 
 
 def _each(value: object) -> list[Any]:
@@ -194,15 +195,21 @@ def output_of(body: Mapping[str, Any]) -> OutputLimits:
     A thinking budget of -1 leaves it to the model, within the cap.
     """
     config: Mapping[str, Any] = body.get("generationConfig") or {}
+    return OutputLimits(
+        max_tokens=whole(config, "maxOutputTokens"),
+        choices=_choices(config),
+        thinking_tokens=max(0, thinking_budget_of(body) or 0),
+    )
+
+
+def thinking_budget_of(body: Mapping[str, Any]) -> int | None:
+    """Return the thinking budget of a body as `spelled` returns it, or None. Raises Refused."""
+    config: Mapping[str, Any] = body.get("generationConfig") or {}
     thinking = config.get("thinkingConfig")
     if thinking is not None and not isinstance(thinking, dict):
         raise invalid("thinkingConfig must be an object")
     named = in_camel_case(thinking or {}, {"thinkingBudget"})
-    return OutputLimits(
-        max_tokens=whole(config, "maxOutputTokens"),
-        choices=_choices(config),
-        thinking_tokens=max(0, whole(named, "thinkingBudget", least=-1) or 0),
-    )
+    return whole(named, "thinkingBudget", least=-1)
 
 
 def _read_content(measure: Measure, content: object, where: str) -> None:

@@ -30,7 +30,7 @@ KNOWN: Final = frozenset(
         "computer-use-2024-10-22",
         "computer-use-2025-01-24",
         "computer-use-2025-11-24",
-        "context-1m-2025-08-07",  # priced by the band of its input
+        "context-1m-2025-08-07",  # `LARGER_CONTEXT`, priced by the band of its input
         "context-hint-2026-04-09",
         "context-management-2025-06-27",
         "dangerous-tool-use-2026-09-03",
@@ -72,6 +72,9 @@ KNOWN: Final = frozenset(
         "web-search-2025-03-05",
     }
 )
+# The beta of any date with which some models accept an input above 200,000 tokens:
+# https://platform.claude.com/docs/en/build-with-claude/context-windows
+LARGER_CONTEXT: Final = "context-1m-"
 # Betas of any date that are never forwarded: the provider runs, stores or fetches something for
 # them, calls another model, samples beyond the usage, or bills somebody else. Of the fields, blocks
 # and tools that they bring in, those that a request is complete without are omitted with them; the
@@ -97,6 +100,11 @@ class Betas:
     forwarded: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     omitted: tuple[str, ...] = ()
+
+    @property
+    def ask_larger_context(self) -> bool:
+        """Whether the larger context is asked for."""
+        return any(name.startswith(LARGER_CONTEXT) for name in self.forwarded)
 
 
 def betas_in(headers: Mapping[str, str]) -> Betas:

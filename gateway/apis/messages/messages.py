@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,21 +20,24 @@ from gateway.apis.arrival import Arrival, not_served, refuse_elsewhere
 from gateway.apis.base import Speaker
 from gateway.apis.events import EventReading
 from gateway.apis.families import naming
-from gateway.apis.families.claude.models import takes_place, takes_speed
+from gateway.apis.families.changes import BodyChanges
+from gateway.apis.families.claude.models import may_think, takes_place, takes_speed
 from gateway.apis.messages import answer as anthropic
 from gateway.apis.messages import errors as anthropic_errors
 from gateway.apis.messages.betas import HEADER, Betas, betas_in, sentences_of, without_denied
+from gateway.apis.messages.ending import MessagesEnding
+from gateway.apis.messages.input_count import COUNT_PATH, input_count
 from gateway.apis.messages.tools import limited, uses_of
 from gateway.apis.messages.usage_bound import output_of, speed_in, tools_in, usage_bound_of
 from gateway.core import bounds
 from gateway.core.calls import Call, RelayRequest
 from gateway.core.model_names import Model
+from gateway.core.providers import ANTHROPIC, MESSAGES
 from gateway.core.request_body import invalid
 from gateway.core.usage_bound import OutputCap, OutputLimits
 from orgs.core.pseudonyms import Pseudonyms
 
 PATH: Final = "/v1/messages"
-COUNT_PATH: Final = "/v1/messages/count_tokens"
 THINKING_MIN_TOKENS: Final = 1024
 # What is read from a stream: usage, finish reason, errors. Content cannot match: inside a JSON
 # string a quotation mark is escaped.
@@ -90,20 +94,35 @@ class MessagesBody:
         _check_vendor(model, PATH)
         if speed_in(self.arrival.fields) != STANDARD_TIER and not takes_speed(model.id):
             raise invalid(f"speed must be standard for model {model.id}: it has no other")
-        sent = self._sent(model, cap) | naming.for_anthropic(self.arrival.fields, names)
-        sent, changed = limited(sent) if cap.hosted_calls is not None else (sent, ())
+        provider = model.served_by
+        changes = BodyChanges(self._sent(model, cap))
+        changes.body |= naming.for_anthropic(
+            self.arrival.fields, names, adds=provider.family == ANTHROPIC
+        )
+        changes.drop(provider.dropped)
+        sent, changed = limited(changes.body, cap)
         output = output_of(sent)
         most = bounds.output_tokens_at_most(output, model)
+        headers = _headers(self.arrival, self.betas)
         return RelayRequest(
+            dialect=MESSAGES,
             path=PATH,
             body=orjson.dumps(sent),
             output=output,
-            headers=_headers(self.arrival, self.betas),
-            adjustments=(*self.omitted, *changed),
+            headers=headers,
+            adjustments=(*self.omitted, *changes.adjustments, *changed),
             uses=uses_of(tools_in(sent), output_cap=most),
+            is_shown=not may_think(model.id, _thinking_type(sent)),
             whole=lambda body: anthropic.completion_from(orjson.loads(body), model=model.id),
             reading=lambda hide, seen: EventReading(
-                anthropic.MessagesStreamReader(model.id), TELLING, hide, seen
+                anthropic.MessagesStreamReader(model.id),
+                TELLING,
+                hide,
+                seen,
+                MessagesEnding() if seen.is_sliced else None,
+            ),
+            input_count=(
+                partial(input_count, sent, headers=headers) if provider.counts_input else None
             ),
         )
 
@@ -116,14 +135,18 @@ class MessagesBody:
         return self.arrival.identity()
 
     def _sent(self, model: Model, cap: OutputCap) -> dict[str, Any]:
-        # "auto" would use the installation's priority capacity, if it has any.
-        sent = {**self.arrival.fields, "model": model.id, "service_tier": "standard_only"}
+        provider = model.served_by
+        sent = {**self.arrival.fields, "model": model.sent_name}
+        sent.pop("service_tier", None)
+        if provider.standard_tier:
+            sent["service_tier"] = provider.standard_tier
         asked = output_of(sent)
         if cap.is_written and cap.tokens < (asked.max_tokens or 0):
             sent["max_tokens"] = cap.tokens
             if asked.thinking_tokens:
                 sent["thinking"] = _thinking_within(cap, asked, sent["thinking"])
-        if takes_place(model.id) and sent.get("inference_geo") is None:
+        is_at_vendor = provider.family == ANTHROPIC
+        if is_at_vendor and takes_place(model.id) and sent.get("inference_geo") is None:
             # Otherwise the workspace's setting decides, possibly a more expensive place.
             sent["inference_geo"] = STANDARD_PLACE
         return sent
@@ -143,8 +166,9 @@ class MessagesCountBody:
         """Relay to Anthropic only."""
         _check_vendor(model, COUNT_PATH)
         return RelayRequest(
+            dialect=MESSAGES,
             path=COUNT_PATH,
-            body=orjson.dumps({**self.arrival.fields, "model": model.id}),
+            body=orjson.dumps({**self.arrival.fields, "model": model.sent_name}),
             output=None,
             headers=_headers(self.arrival, self.betas),
             adjustments=self.omitted,
@@ -183,6 +207,11 @@ def _is_plain(block: object) -> bool:
     return block.get("type") == "text" and isinstance(block.get("text"), str)
 
 
+def _thinking_type(fields: Mapping[str, Any]) -> str | None:
+    thinking = fields.get("thinking")
+    return str(thinking.get("type")) if isinstance(thinking, dict) else None
+
+
 def _thinking_within(cap: OutputCap, asked: OutputLimits, thinking: object) -> object:
     """Return the thinking of a body whose cap is lowered: its budget is below the cap.
 
@@ -196,7 +225,7 @@ def _thinking_within(cap: OutputCap, asked: OutputLimits, thinking: object) -> o
 
 
 def _check_vendor(model: Model, path: str) -> None:
-    if model.provider != "anthropic":
+    if MESSAGES not in model.served_by.dialects:
         raise not_served(model.id, path, "/v1/chat/completions")
 
 

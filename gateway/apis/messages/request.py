@@ -13,11 +13,9 @@ from costs.core.usage import STANDARD_PLACE
 from gateway.apis import json_schema
 from gateway.apis.arguments import arguments_of
 from gateway.apis.families.claude import models as claude
-from gateway.core.calls import CacheMark, File, Image, Message, Part, ProviderCall, Tool
+from gateway.core.calls import ProviderCall
+from gateway.core.messages import CacheMark, File, Image, Message, Part, Tool
 
-# The API rejects a request without a cap. The gateway passes one; this is for a caller that does
-# not, and every model supports it.
-DEFAULT_OUTPUT_TOKENS: Final = 4096
 # The version that the SDK asks for, 2026-10-21, answers 400 to any temperature. Its predecessor
 # accepts one for the models that support it:
 # https://platform.claude.com/docs/en/api/versioning
@@ -31,10 +29,9 @@ def request_from(call: ProviderCall) -> Fields:
     request: Fields = {
         "model": call.model,
         "messages": _turns(call.messages),
-        "max_tokens": call.max_output_tokens or DEFAULT_OUTPUT_TOKENS,
+        "max_tokens": call.max_output_tokens,  # always given: `Model.requires_cap`
         # Otherwise an organization's priority tier may answer, at a price above the bound:
         # https://platform.claude.com/docs/en/api/service-tiers
-        "service_tier": "standard_only",
     }
     if claude.takes_place(call.model):
         # Otherwise the workspace's setting decides, possibly a more expensive place.

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from gateway.apis.arrival import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS, whole
 from gateway.core.request_body import invalid
-from gateway.core.usage_bound import NO_USES, ToolUses
+from gateway.core.usage_bound import NO_USES, OutputCap, ToolUses
 from gateway.upstream.untrusted_json import WORD_MAX_CHARS
 from orgs.core.values import quoted
 
@@ -119,17 +119,17 @@ def uses_of(tools: Sequence[Tool], *, output_cap: int) -> ToolUses:
     )
 
 
-def limited(fields: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return a body whose web tools have limits, and what was changed, a sentence for each.
+def limited(fields: Mapping[str, Any], cap: OutputCap) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return a body whose web tools have the limits, and what was changed, a sentence for each.
 
     Tools are limited where they are: in `tools`, or added in a message.
     """
     notes: list[str] = []
     sent = dict(fields)
     if isinstance(tools := fields.get("tools"), list):
-        sent["tools"] = [_limited(tool, notes) for tool in tools]
+        sent["tools"] = [_limited(tool, cap, notes) for tool in tools]
     if any(added_in(message) for message in fields["messages"]):
-        sent["messages"] = [_with_limits(message, notes) for message in fields["messages"]]
+        sent["messages"] = [_with_limits(message, cap, notes) for message in fields["messages"]]
     return sent, tuple(dict.fromkeys(notes))
 
 
@@ -152,30 +152,31 @@ def _definition(block: object) -> Tool | None:
     return definition if isinstance(definition, dict) else None
 
 
-def _with_limits(message: Mapping[str, Any], notes: list[str]) -> Mapping[str, Any]:
+def _with_limits(message: Mapping[str, Any], cap: OutputCap, notes: list[str]) -> Mapping[str, Any]:
     if not any(added_in(message)):
         return message
     blocks = [
         block
         if (definition := _definition(block)) is None
-        else {**block, "tool": {**block["tool"], "definition": _limited(definition, notes)}}
+        else {**block, "tool": {**block["tool"], "definition": _limited(definition, cap, notes)}}
         for block in message["content"]
     ]
     return {**message, "content": blocks}
 
 
-def _limited(tool: Tool, notes: list[str]) -> Tool:
+def _limited(tool: Tool, cap: OutputCap, notes: list[str]) -> Tool:
     """Return a web tool with its limits: code that the model writes could call it at any rate."""
     family = _family(tool)
-    if family not in _WEB:
+    limit = cap.uses_limit(USES, searches=family == _SEARCH)
+    if family not in _WEB or limit is None:
         return tool
-    changed = {**tool, "max_uses": min(_uses(tool) or USES, USES)}
+    changed = {**tool, "max_uses": min(_uses(tool) or limit.most, limit.most)}
     if tool.get("allowed_callers") is not None or tool["type"] not in _DIRECT_ONLY:
         changed["allowed_callers"] = DIRECT
     if family != _SEARCH and tool.get("max_content_tokens") is None:
         changed["max_content_tokens"] = CONTENT_TOKENS
     if changed["max_uses"] != tool.get("max_uses"):
-        notes.append(_LIMITED.format(family, changed["max_uses"]))
+        notes.append(limit.note(_LIMITED.format(family, changed["max_uses"])))
     return changed
 
 

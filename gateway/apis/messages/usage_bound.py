@@ -87,6 +87,8 @@ RULES: Final = BodyRules(
         *("messages.content.input", "tools.input_schema", "tools.input_examples"),
         *("output_config.format.schema", "output_format.schema"),
         *(f"{_DEFINITION}.input_schema", f"{_DEFINITION}.input_examples"),
+        # What auto mode tells of the person's machine, with the ids of the conversation's calls.
+        "safeguards.classifier_context",
     ),
     cache_ttls=ANTHROPIC_TTLS,
 )
@@ -120,6 +122,7 @@ def usage_bound_of(fields: Mapping[str, Any], betas: Betas) -> UsageBound:
         place=word_in(fields, "inference_geo") or STANDARD_PLACE,
         output=output_of(fields),
         unknown=tuple(dict.fromkeys(name for name in unknown if name)),
+        asks_larger_context=betas.ask_larger_context,
         unbounded=unbounded_by(unknown_tool),
     )
 

@@ -5,7 +5,7 @@ https://developers.openai.com/api/reference/resources/responses
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -13,12 +13,17 @@ from costs.core.usage import Usage
 from gateway.apis import cache_writes
 from gateway.apis.responses.tools import asks_for_preview
 from gateway.core.calls import Completion
+from gateway.core.kept import GIVEN_MAX, GivenId, KeptKind
 from gateway.core.seen import SeenOutput, all_text
 from gateway.upstream import untrusted_json
 
-_STANDARD_TIERS: Final = frozenset({"default"})
+_STANDARD_TIERS: Final = frozenset({"default", "on_demand"})  # Groq's, as of chat
 # The events that contain the finished response with its usage.
 ENDS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
+# The events that contain an id for the first time.
+_NAMING: Final = frozenset(
+    {"response.created", "response.output_item.added", "response.output_item.done", *ENDS}
+)
 _TOOL_CALLS: Final = frozenset({"function_call", "custom_tool_call"})
 # Items after which the provider reads the whole context once more; the client runs other tools, and
 # requests with other tools of the provider are refused.
@@ -105,7 +110,19 @@ def completion_from(report: object, *, model: str, by_preview: bool = False) -> 
         finish_reason=finish_reason_from(response),
         usage=usage_from(response, by_preview=by_preview),
         raw_usage=untrusted_json.raw(response.get("usage")),
+        given=(*_response_id(response), *item_ids(response.get("output"))),
     )
+
+
+def _response_id(response: Mapping[str, Any]) -> list[GivenId]:
+    id_ = untrusted_json.text(response.get("id"))
+    return [GivenId(id_, KeptKind.RESPONSE)] if id_ else []
+
+
+def item_ids(items: object) -> list[GivenId]:
+    """Return the ids of a list of items."""
+    ids = (untrusted_json.mapping(item).get("id") for item in untrusted_json.items(items))
+    return [GivenId(id_) for id_ in map(untrusted_json.text, ids) if id_]
 
 
 def _see_item(item: Mapping[str, Any], seen: SeenOutput) -> None:
@@ -128,13 +145,18 @@ class ResponsesStreamReader:
     by_preview: bool = False
     _last: Mapping[str, Any] = field(default_factory=dict)
     _has_ended: bool = False
+    _given: set[str] = field(default_factory=set)
 
     def see(self, event: object, seen: SeenOutput) -> None:
         """Record the output of one event. Of reasoning at most a summary is shown."""
         body = untrusted_json.mapping(event)
         kind = untrusted_json.text(body.get("type"))
         item = untrusted_json.mapping(body.get("item"))
+        response = untrusted_json.mapping(body.get("response"))
         seen.shows_tools = True
+        if kind in _NAMING:
+            items = item_ids([item, *untrusted_json.items(response.get("output"))])
+            self._give([*_response_id(response), *items], seen)
         if kind.endswith(".delta"):
             shown = seen.thoughts if "reasoning" in kind else seen.text
             shown.add(untrusted_json.text(body.get("delta")))
@@ -148,7 +170,14 @@ class ResponsesStreamReader:
                 seen.in_bursts = False
         elif kind in ENDS:
             seen.end()
-            seen.report(usage_from(untrusted_json.mapping(body.get("response"))))
+            seen.report(usage_from(response))
+
+    def _give(self, ids: Iterable[GivenId], seen: SeenOutput) -> None:
+        """Record ids, each once."""
+        room = GIVEN_MAX - len(self._given)
+        new = [each for each in ids if each.id not in self._given][:room]
+        self._given |= {each.id for each in new}
+        seen.given += new
 
     def feed(self, event: object) -> str:
         """Parse one event; its text is not needed."""

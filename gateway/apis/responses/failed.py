@@ -40,12 +40,18 @@ def failed_event(error: GatewayError) -> bytes:
 
 def _failed(error: GatewayError) -> dict[str, Any]:
     code = _TOO_MANY if error.status == HTTPStatus.TOO_MANY_REQUESTS else _FAILED
+    detail = {"code": code, "message": error.message, "type": error.code}
+    return {**empty_response(status="failed"), "error": detail}
+
+
+def empty_response(*, status: str) -> dict[str, Any]:
+    """Return a response without output, with all that a response must have."""
     return {
         "id": f"resp_{uuid4().hex}",
         "object": "response",
         "created_at": int(time.time()),
-        "status": "failed",
-        "error": {"code": code, "message": error.message, "type": error.code},
+        "status": status,
+        "error": None,
         "incomplete_details": None,
         "instructions": None,
         "metadata": {},

@@ -22,8 +22,9 @@ _KEPT_BACK: Final = re.compile(
     r"|tokens?|users?|workspaces?)(?:-|$)"
 )
 _BETAS: Final = "openai-beta"
-# Betas with a body field that is refused: it runs any number of agents at the provider.
-_BETAS_KEPT_BACK: Final = ("responses_multi_agent",)
+# Betas with a body field that is refused, since it runs any number of agents at the provider, and
+# of WebSockets, which end here.
+_BETAS_KEPT_BACK: Final = ("responses_multi_agent", "responses_websockets")
 _VALUE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,8190}[\x21-\x7e])?")
 
 

@@ -1,6 +1,7 @@
 """`POST /v1/responses`: relayed to OpenAI, for its own models.
 
-Nothing is stored at the provider: all organizations of an installation share one account.
+What it stores is the organization's, which knows its ids, although all organizations of an
+installation share one account.
 
 https://developers.openai.com/api/reference/resources/responses
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 from uuid import UUID
@@ -20,26 +21,37 @@ from gateway.apis import openai_errors
 from gateway.apis.arrival import Arrival, not_served, refuse_elsewhere, tier_in, whole
 from gateway.apis.base import Speaker
 from gateway.apis.events import EventReading, rewritten
-from gateway.apis.families import naming
+from gateway.apis.families import naming as families_naming
 from gateway.apis.families.changes import BodyChanges
+from gateway.apis.families.openai import is_reasoning
 from gateway.apis.responses import answer as responses
+from gateway.apis.responses import codex
+from gateway.apis.responses.ending import ResponsesEnding
 from gateway.apis.responses.failed import failed_event
 from gateway.apis.responses.headers import sent_headers
-from gateway.apis.responses.tools import asks_for_preview
+from gateway.apis.responses.named import (
+    NO_IDS,
+    KnownIds,
+    named_in,
+    naming,
+)
+from gateway.apis.responses.tools import ResponsesTools
 from gateway.apis.responses.usage_bound import (
     compacts_later,
-    is_only_an_id,
     items_of,
     output_of,
+    tools_in,
     usage_bound_of,
+    uses_of,
 )
 from gateway.core.calls import Call, Hide, RelayRequest
+from gateway.core.kept import Keeping
 from gateway.core.model_names import Model
-from gateway.core.usage_bound import OutputCap
+from gateway.core.providers import OPENAI, RESPONSES
+from gateway.core.usage_bound import HOSTED_CALLS_MAX, OutputCap
 from gateway.upstream import untrusted_json
 from orgs.core.pseudonyms import Pseudonyms
 
-PROVIDER: Final = "openai"
 PATH: Final = "/v1/responses"
 # What is read from a stream: how it ended, and its usage.
 TELLING: Final = re.compile(
@@ -52,16 +64,20 @@ class Responses:
 
     channel = "responses"
     key_headers: tuple[str, ...] = ()
-    refusals = openai_errors.REFUSALS
-    error = staticmethod(openai_errors.error)
     error_event = staticmethod(failed_event)
+
+    def __init__(self, *, for_codex: bool = False) -> None:
+        words = codex if for_codex else openai_errors
+        self.refusals = words.REFUSALS
+        self.error = words.error
 
     def read(self, arrival: Arrival) -> Call:
         """Parse a body into a Call."""
         refuse_elsewhere(arrival.fields)
         usage_bound = usage_bound_of(arrival.fields)
-        has_hosted_calls = usage_bound.hosted_calls > 0
-        return arrival.call(ResponseBody(arrival, has_hosted_calls), usage_bound)
+        named = named_in(arrival.fields, items_of(arrival.fields))
+        body = ResponseBody(arrival, conversation=named.conversation)
+        return naming(arrival.call(body, usage_bound), named)
 
     def speaker(self, call: Call, request_id: UUID) -> Speaker:
         """Never called: all answers are relayed."""
@@ -70,50 +86,62 @@ class Responses:
 
 @dataclass(frozen=True, slots=True)
 class ResponseBody:
-    """The body of a response. It may have tool calls that the provider runs by itself."""
+    """The body of a response. The answer is added to a `conversation`, if it names one."""
 
     arrival: Arrival
-    has_hosted_calls: bool = False
+    conversation: str | None = None
+    known: KnownIds = NO_IDS
+
+    def with_known(self, known: KnownIds) -> ResponseBody:
+        """Return the body with what is known of its ids."""
+        return replace(self, known=known)
 
     def outgoing(
         self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
     ) -> RelayRequest:
         """Relay the body. Raises Refused for other vendors' models."""
-        if model.provider != PROVIDER:
+        provider, fields = model.served_by, self.arrival.fields
+        if RESPONSES not in provider.dialects:
             raise not_served(model.id, PATH, "/v1/chat/completions")
         if model.makes_embeddings:
             raise not_served(model.id, PATH, "/v1/embeddings")
-        fields = self.arrival.fields
-        changes = BodyChanges(self._sent(model, cap) | naming.for_openai(fields, names))
-        if self.has_hosted_calls and cap.hosted_calls is not None:
-            _limit_hosted_calls(changes, cap.hosted_calls)
+        is_at_vendor = provider.family == OPENAI
+        named = families_naming.for_openai if is_at_vendor else families_naming.for_compatible
+        changes = BodyChanges(self._sent(model, cap) | named(fields, names))
+        changes.drop(provider.dropped)
+        if fields.get("store") and not self.known.stores:
+            changes.report("store is sent as false: answers of this organization are not stored")
+        tools = tools_in(changes.body)
+        _limit_hosted_calls(changes, tools, cap)
         sent = changes.body
-        output = output_of(sent)
-        by_preview = any(map(asks_for_preview, (sent, *items_of(sent))))
+        output, uses = output_of(sent), uses_of(sent, tools)
         return RelayRequest(
+            dialect=RESPONSES,
             path="/responses",
             body=orjson.dumps(sent),
             output=output,
             headers={"content-type": "application/json", **sent_headers(self.arrival.headers)},
             whole=lambda body: responses.completion_from(
-                orjson.loads(body), model=model.id, by_preview=by_preview
+                orjson.loads(body), model=model.id, by_preview=uses.by_preview
             ),
             reading=lambda hide, seen: EventReading(
-                responses.ResponsesStreamReader(model.id, by_preview),
+                responses.ResponsesStreamReader(model.id, uses.by_preview),
                 TELLING,
                 hide,
                 seen,
+                ResponsesEnding() if seen.is_sliced else None,
                 shown=partial(_shown, hide),
             ),
             adjustments=changes.adjustments,
             more_input_tokens=output.max_tokens or 0 if compacts_later(sent) else 0,
+            uses=uses,
+            is_shown=is_at_vendor and not is_reasoning(model.id),
+            keeping=self._keeping(sent),
         )
 
     def canonical(self) -> object:
         """Return the messages, text-only ones as pairs of role and content."""
-        instructions = self.arrival.fields.get("instructions")
-        first = [["system", instructions]] if instructions else []
-        return [*first, *(_canonical(item) for item in items_of(self.arrival.fields))]
+        return canonical(self.arrival.fields)
 
     def identity(self) -> object:
         """Return the unchanged body with its dimensions."""
@@ -121,22 +149,39 @@ class ResponseBody:
 
     def _sent(self, model: Model, cap: OutputCap) -> dict[str, Any]:
         fields = self.arrival.fields
-        sent = {**fields, "model": model.id, "store": False}
+        provider = model.served_by
+        sent = {**fields, "model": model.sent_name}
+        if not (self.known.stores and provider.keeps):
+            sent["store"] = False
         if tier_in(fields) == "standard":
-            # Otherwise the project's setting decides, possibly a more expensive tier.
-            sent["service_tier"] = "default"
+            sent.pop("service_tier", None)
+            if provider.standard_tier:
+                sent["service_tier"] = provider.standard_tier
         if cap.is_written:
             sent["max_output_tokens"] = cap.tokens
-        if isinstance(fields["input"], list):
-            sent["input"] = [i for i in fields["input"] if not is_only_an_id(i)]
+        if isinstance(given := fields.get("input"), list):
+            sent["input"] = self.known.sent(given)
         return sent
 
+    def _keeping(self, sent: Mapping[str, Any]) -> Keeping | None:
+        turn = None if self.conversation is None else self.known.found.get(self.conversation)
+        if turn is None and sent.get("store") is False:
+            return None
+        return Keeping(
+            gives=sent.get("store") is not False,
+            # A truncated context is read in part, and has more than is counted.
+            is_exact=sent.get("truncation") in (None, "disabled"),
+            turn=turn,
+        )
 
-def _limit_hosted_calls(changes: BodyChanges, most: int) -> None:
+
+def _limit_hosted_calls(changes: BodyChanges, tools: ResponsesTools, cap: OutputCap) -> None:
     """Write the most tool calls that the provider may run, unless the caller allows fewer."""
+    limit = cap.uses_limit(HOSTED_CALLS_MAX, searches=tools.searches)
     given = whole(changes.body, "max_tool_calls")
-    if given is None or given > most:
-        changes.put(f"max_tool_calls is sent as {most}", max_tool_calls=most)
+    if limit and tools.runs_at_provider and (given is None or given > limit.most):
+        note = limit.note(f"max_tool_calls is sent as {limit.most}")
+        changes.put(note, max_tool_calls=limit.most)
 
 
 def _shown(hide: Hide, event: bytes, value: object) -> bytes:
@@ -147,6 +192,15 @@ def _shown(hide: Hide, event: bytes, value: object) -> bytes:
         return event
     shown = {**body, "response": {**response, "error": hide(response["error"])}}
     return rewritten(event, value, shown)
+
+
+def canonical(fields: Mapping[str, Any]) -> list[object]:
+    """Return a body's prompt for hashing, with what it continues."""
+    names = ("previous_response_id", "conversation")
+    continued = [[name, fields[name]] for name in names if fields.get(name)]
+    instructions = fields.get("instructions")
+    first = [["system", instructions]] if instructions else []
+    return [*continued, *first, *(_canonical(item) for item in items_of(fields))]
 
 
 def _canonical(item: Mapping[str, Any]) -> object:

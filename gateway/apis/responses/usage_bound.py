@@ -11,23 +11,20 @@ from typing import Any, Final
 from gateway.apis.arrival import objects, others, refuse, text_in, text_of, tier_in, whole
 from gateway.apis.body_rules import OPENAI_TTLS, BodyRules
 from gateway.apis.chat.usage_bound import Measure
+from gateway.apis.responses.named import is_reference
 from gateway.apis.responses.tools import ResponsesTools
 from gateway.core.request_body import MESSAGES_MAX, invalid
-from gateway.core.usage_bound import OutputLimits, UsageBound
+from gateway.core.usage_bound import OutputLimits, ToolUses, UsageBound
 
-_STORED: Final = (
-    "is not supported: all organizations share one account at the provider, where this gateway "
-    "stores nothing; send the conversation as input"
-)
 _SENTENCES: Final = {
     "background": "background is not supported: background responses cannot be observed",
-    "previous_response_id": f"previous_response_id {_STORED}",
-    "conversation": f"conversation {_STORED}",
     "prompt": "prompt is not supported: templates are stored at the provider, so their size and "
     "tools are unknown; send instructions and input",
     "multi_agent": "multi_agent is not supported: the provider would run any number of agents; run "
     "them in the client",
 }
+# With one of these, a request may have no input.
+_CONTINUED: Final = ("previous_response_id", "conversation")
 # Every other field of a body is counted as prompt.
 _NO_PROMPT: Final = frozenset(
     {
@@ -35,7 +32,7 @@ _NO_PROMPT: Final = frozenset(
         *("temperature", "top_p", "top_logprobs", "truncation", "include", "store", "user"),
         *("metadata", "service_tier", "parallel_tool_calls", "safety_identifier", "background"),
         *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
-        "background_options",
+        *("background_options", "previous_response_id", "conversation"),
     }
 )
 # Items that are only text. Items of tools that are refused here may be part of a conversation
@@ -55,16 +52,22 @@ _OUTPUTS: Final = frozenset(
 )
 _MEDIA: Final = frozenset({"input_audio", "input_file"})
 _IMAGES: Final = frozenset({"input_image", "computer_screenshot"})
-_TEXTS: Final = frozenset({"input_text", "output_text", "text", "refusal", "summary_text"})
+# What the provider encrypted for an agent is no shorter than its text.
+_TEXTS: Final = frozenset(
+    {"input_text", "output_text", "text", "refusal", "summary_text", "encrypted_content"}
+)
 _TOOLS: Final = ("tools", "tools.tools", "input.tools", "input.tools.tools")
 RULES: Final = BodyRules(
-    # An item that has only an id is refused or omitted where items are read.
+    # The first three, and items that have only an id, are checked when it is known whose they are.
     ids=(
+        *("previous_response_id", "conversation", "conversation.id"),
         *("input.id", "input.call_id", "input.caller.caller_id", "input.approval_request_id"),
         *("input.acknowledged_safety_checks.id", "input.pending_safety_checks.id"),
     ),
     own=(
         *("metadata", "client_metadata", "input.arguments", "input.action.env"),
+        # Codex puts the ids of its turns there when it is set up for OpenAI.
+        "input.internal_chat_message_metadata_passthrough",
         *(f"{at}.{name}" for at in _TOOLS for name in ("parameters", "input_schema")),
         *(f"{at}.output_schema" for at in _TOOLS),
         "text.format.schema",
@@ -76,24 +79,17 @@ RULES: Final = BodyRules(
 def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
     """Return the usage bound of a response. Raises Refused, which names the field."""
     refuse(fields, _SENTENCES)
-    measure, tools = Measure(), ResponsesTools()
-    items = items_of(fields)
-    tools.take(objects(fields, "tools"))
+    measure, items = Measure(), items_of(fields)
     for index, item in enumerate(items):
-        _read_item(measure, tools, item, f"input[{index}]")
-    calls = tools.calls_at_provider(fields)
+        _read_item(measure, item, f"input[{index}]")
+    tools = tools_in(fields)
+    uses_of(fields, tools)  # raises Refused
     return UsageBound(
         texts=(*measure.texts, *others(fields, _NO_PROMPT)),
         messages=len(items) + 1,  # the instructions
         overhead_tokens=tools.overhead_tokens,
         images=measure.images,
         context_reads=measure.context_reads,
-        searches=calls if tools.searches and not tools.previews else 0,
-        search_previews=calls if tools.previews else 0,
-        hosted_calls=calls,
-        hosted_call_tokens=tools.call_tokens,
-        hosted_calls_guessed=bool(calls) and fields.get("max_tool_calls") is None,
-        compactions=int(compacts_later(fields) or any(map(_compacts_now, items))),
         buckets=RULES.buckets_of(fields) | measure.buckets,
         service_tier=tier_in(fields),
         output=output_of(fields),
@@ -105,9 +101,32 @@ def output_of(fields: Mapping[str, Any]) -> OutputLimits:
     return OutputLimits(max_tokens=whole(fields, "max_output_tokens"))
 
 
+def tools_in(fields: Mapping[str, Any]) -> ResponsesTools:
+    """Return the total of all tools of a body, also of those that items define. Raises Refused."""
+    tools = ResponsesTools()
+    for holder in (fields, *items_of(fields)):
+        if holder.get("type") != "mcp_list_tools":
+            tools.take(objects(holder, "tools"))
+    return tools
+
+
+def uses_of(fields: Mapping[str, Any], tools: ResponsesTools) -> ToolUses:
+    """Return what its tools at the provider can add to a request. Raises Refused."""
+    calls = tools.calls_at_provider(fields)
+    return ToolUses(
+        times=calls,
+        each=tools.call_tokens,
+        searches=calls if tools.searches else 0,
+        by_preview=tools.previews,
+        compactions=int(compacts_later(fields) or any(map(_compacts_now, items_of(fields)))),
+    )
+
+
 def items_of(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the items of input; a string is one message. Raises Refused."""
     given = fields.get("input")
+    if given in (None, []) and any(fields.get(name) for name in _CONTINUED):
+        return []
     if isinstance(given, str) and given:
         return [{"role": "user", "content": given}]
     if not isinstance(given, list) or not all(isinstance(item, dict) for item in given):
@@ -119,20 +138,13 @@ def items_of(fields: Mapping[str, Any]) -> list[dict[str, Any]]:
     return given
 
 
-def is_only_an_id(item: Mapping[str, Any]) -> bool:
-    """Whether a reasoning item has only its id: its content would have to be stored."""
-    return item.get("type") == "reasoning" and not item.get("encrypted_content")
-
-
-def _read_item(
-    measure: Measure, tools: ResponsesTools, item: Mapping[str, Any], where: str
-) -> None:
-    kind = text_in(item, "type", f"{where}.type")
-    kind = kind or ("message" if "role" in item else "item_reference")
-    if kind == "item_reference" or (kind == "image_generation_call" and not item.get("result")):
-        raise invalid(f"{where} {_STORED}")
-    tools.take(objects(item, "tools") if kind != "mcp_list_tools" else ())
-    if kind == "message" and isinstance(item.get("role"), str):
+def _read_item(measure: Measure, item: Mapping[str, Any], where: str) -> None:
+    kind = text_in(item, "type", f"{where}.type") or "message"
+    if is_reference(item):
+        return  # its tokens are known with its id
+    if kind == "image_generation_call" and not item.get("result"):
+        raise invalid(f"{where}.result must be the image: images are not stored at the provider")
+    if kind == "agent_message" or (kind == "message" and isinstance(item.get("role"), str)):
         _read_content(measure, item, "content", where)
     elif kind in _OUTPUTS:
         _read_content(measure, item, "output", where)

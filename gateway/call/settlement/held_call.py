@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import field, replace
+from functools import partial
+from typing import Final
+
+import orjson
 
 from costs.core.admission import Admitted, ReserveRequest
+from gateway.call.call_stream import CallStream, Piece
+from gateway.call.judgement import bound_within
+from gateway.call.slices.sliced_hold import Grow, SlicedHold
 from gateway.call.stages import BoundedCall
-from gateway.core.calls import Call
-from gateway.core.seen import SeenOutput
+from gateway.core.calls import Call, Completion, StreamReading
+from gateway.core.providers import COMPATIBLE, ProviderConfig
+from gateway.core.seen import SeenOutput, all_text
+from gateway.upstream import untrusted_json
 from orgs.core.frozen import frozen
+
+# What of an answer is no output.
+_NO_OUTPUT: Final = frozenset({"id", "type", "role", "status", "finish_reason"})
 
 
 @frozen
@@ -16,7 +31,7 @@ class HeldCall:
     """An admitted call: its hold and audit row are committed, and it may be sent.
 
     `started_s` is when this attempt began, on the monotonic clock; `seen` what was seen of its
-    answer, if it is streamed.
+    answer, if it is streamed; `slices` its hold, if that grows with its output.
     """
 
     ask: ReserveRequest
@@ -24,6 +39,7 @@ class HeldCall:
     bounded: BoundedCall
     started_s: float
     seen: SeenOutput = field(default_factory=SeenOutput)
+    slices: SlicedHold | None = None
 
     @property
     def call(self) -> Call:
@@ -31,6 +47,58 @@ class HeldCall:
         return self.bounded.requested.call
 
     @property
-    def provider(self) -> str:
+    def provider(self) -> ProviderConfig:
         """The provider that is called."""
-        return self.bounded.resolved.model.provider
+        return self.bounded.resolved.model.served_by
+
+    @property
+    def amount_nanoeur(self) -> int:
+        """What is held now, as far as this process knows."""
+        return self.slices.amount_nanoeur if self.slices else self.ask.amount_nanoeur or 0
+
+    def counted(self, whole: Completion) -> Completion:
+        """Return a whole answer; without a usage, a compatible server's is counted by its text."""
+        if whole.usage is None and self.provider.family == COMPATIBLE:
+            answer = untrusted_json.mapping(orjson.loads(whole.body or b"{}"))
+            written = [answer.get(name) for name in ("choices", "content", "output")]
+            self.seen.take_unreported(all_text(written, _NO_OUTPUT), time.monotonic())
+        return whole
+
+    # --- in slices ----------------------------------------------------------------------------
+
+    def growing(self, limit: asyncio.Timeout) -> list[asyncio.Task[None]]:
+        """Start what lets the hold grow, or ends the stream by its `limit`."""
+        return [asyncio.create_task(self.slices.follow(limit))] if self.slices else []
+
+    def passing(
+        self, stream: CallStream, reading: StreamReading | None = None
+    ) -> Callable[[Piece], Awaitable[None]]:
+        """Return what passes pieces to the client."""
+        if self.slices is None:
+            return stream.put
+        self.slices.reading = reading
+        return self.slices.put
+
+    def cut(self) -> Completion | None:
+        """End the client's stream if its hold could not grow; return the answer."""
+        if self.slices is None or not self.slices.is_cut or self.slices.stream.is_cut():
+            return None
+        return self.slices.ended()
+
+
+def in_slices(held: HeldCall, stream: CallStream, grow: Grow) -> HeldCall:
+    """Return the call with a hold that grows, if its is one."""
+    slice_tokens = held.bounded.slice_tokens
+    if slice_tokens is None:
+        return held
+    slices = SlicedHold(
+        ask=held.ask,
+        admitted=held.admitted,
+        bounded=held.bounded,
+        seen=held.seen,
+        stream=stream,
+        grow=grow,
+        amount_of=partial(bound_within, held.bounded),
+        slice_tokens=slice_tokens,
+    )
+    return replace(held, slices=slices)

@@ -6,17 +6,17 @@ import logging
 import time
 from dataclasses import replace
 
-from costs.core.admission import ReserveRequest
 from costs.core.money import MAX_NANOEUR
 from costs.core.pricing import UsagePrice, bound_of, price_of
 from costs.core.rates import Rates
 from costs.core.usage import COUNT_MAX, Usage
 from gateway.call.settlement.held_call import HeldCall
+from gateway.call.slices.text_tokens import text_tokens
 from gateway.core import bounds
 from gateway.core.calls import Completion
 from gateway.core.errors import FailedAnswer, ProviderFailed
 from gateway.core.model_names import price_names
-from gateway.core.usage_bound import OutputLimits, UsageBound
+from gateway.core.usage_bound import OutputLimits
 from gateway.providers.tokens import count_tokens_async
 from orgs.core.frozen import frozen
 
@@ -58,11 +58,11 @@ def _price(usage: Usage | None, rates: Rates | None) -> UsagePrice | None:
     return price_of(usage, rates) if rates else UsagePrice(0)
 
 
-def charge_of(price: UsagePrice | None, ask: ReserveRequest) -> int | None:
+def charge_of(price: UsagePrice | None, held: HeldCall) -> int | None:
     """Return what is charged: of what has no price of its own not less than the hold."""
     if price is None:
         return None
-    return max(price.nanoeur, ask.amount_nanoeur or 0) if price.unpriced else price.nanoeur
+    return max(price.nanoeur, held.amount_nanoeur) if price.unpriced else price.nanoeur
 
 
 def _rates(held: HeldCall, model: str) -> Rates | None:
@@ -120,7 +120,8 @@ async def seen_cost(held: HeldCall, ended: Completion | ProviderFailed) -> SeenC
 async def _seen_cost(held: HeldCall, rates: Rates, output: OutputLimits) -> SeenCost | None:
     seen, priced = held.seen, held.bounded.priced
     resolved, now_s = held.bounded.resolved, time.monotonic()
-    text, thoughts = await _counted(held, seen.text.kept), await _counted(held, seen.thoughts.kept)
+    text = await text_tokens(held.bounded, seen, seen.text.kept)
+    thoughts = await text_tokens(held.bounded, seen, seen.thoughts.kept)
     produced = seen.output_tokens_at_most(
         text=text,
         thoughts=thoughts,
@@ -156,40 +157,26 @@ async def _seen_cost(held: HeldCall, rates: Rates, output: OutputLimits) -> Seen
     if price.unpriced or not 0 <= price.nanoeur <= MAX_NANOEUR:
         return None
     return SeenCost(
-        nanoeur=price.nanoeur, input_tokens=most.input_tokens, output_tokens=output_tokens
+        nanoeur=min(price.nanoeur, held.bounded.whole_nanoeur),
+        input_tokens=most.input_tokens,
+        output_tokens=output_tokens,
     )
 
 
 def _read_again(held: HeldCall, tokens: int) -> int:
-    """Return the input of reading the context once more after each use of a tool that was seen."""
-    resolved, uses = held.bounded.resolved, held.bounded.priced.outgoing.uses
-    usage_bound, model, seen = resolved.usage_bound, resolved.model, held.seen
-    if uses.reads:
-        return bounds.input_with_uses(uses.first(seen.tool_uses), model, tokens=tokens) - tokens
-    reads_again = min(seen.tool_uses, max(0, usage_bound.context_reads - 1))
+    """Return the input that the uses of tools which were seen have added."""
+    seen, uses, model = held.seen, held.bounded.priced.uses, held.bounded.resolved.model
     # Where a stream neither shows its searches nor has reported them, all of them may have been.
-    is_reported = seen.shows_tools or seen.usage is not None
-    return reads_again * model.context_tokens + bounds.added_tokens_at_most(
-        usage_bound,
-        model,
-        once=tokens,
-        times=seen.tool_uses - reads_again if is_reported else None,
-    )
-
-
-async def _counted(held: HeldCall, text: bytes | bytearray) -> int:
-    texts = (text.decode(errors="replace"),)
-    caller, model = held.bounded.requested.organization.id, held.bounded.resolved.model
-    if held.seen.is_counted:  # the provider's own count needs no margin
-        model = replace(model, token_margin=1.0)
-    return await count_tokens_async(UsageBound(texts=texts), model, caller=caller)
+    if seen.shows_tools or seen.usage is not None:
+        uses = uses.first(seen.tool_uses)
+    return bounds.input_with_uses(uses, model, tokens=tokens) - tokens
 
 
 async def _input_at_most(held: HeldCall) -> int:
-    """Return the most input of the first time that the context is read."""
+    """Return the most input of the request itself, as often as its context may be read."""
     resolved, counted = held.bounded.resolved, held.bounded.capped.counted_text
-    if resolved.usage_bound.context_reads:
-        return resolved.model.context_tokens
+    if context_reads := resolved.usage_bound.context_reads:
+        return context_reads * resolved.model.context_tokens
     if counted is None:
         caller = held.bounded.requested.organization.id
         counted = await count_tokens_async(resolved.usage_bound, resolved.model, caller=caller)

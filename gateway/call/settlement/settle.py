@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from costs.core.admission import ReserveRequest, Settled, Settlement
+from costs.core.admission import Settled, Settlement
 from costs.core.holds import State
 from costs.core.money import euros
 from costs.core.pricing import UsagePrice
-from gateway.call.journal import Closing, RecordedAttempt, since_ms, trace_of
+from gateway.call.records.entries import Closing, RecordedAttempt, since_ms
+from gateway.call.records.trace import trace_of
 from gateway.call.settlement.held_call import HeldCall
 from gateway.call.settlement.prices import (
     SeenCost,
@@ -25,10 +26,9 @@ from gateway.call.settlement.prices import (
     priced_usage,
 )
 from gateway.call.stages import RefusedCall, decision_trace
-from gateway.core.calls import Call, Completion
+from gateway.core.calls import Call, CallResult, Completion
 from gateway.core.errors import ProviderFailed
 from gateway.core.model_names import NAME_MAX_CHARS
-from gateway.core.results import CallResult
 from gateway.core.usage_bound import BY_GATEWAY
 from gateway.upstream.returned_headers import UPSTREAM_ID_HEADER
 
@@ -48,26 +48,28 @@ def settlement_of(
     """Return the settlement of the call, for the ledger and the audit row.
 
     An unknown outcome costs what was `seen`. If another attempt follows, the caller's
-    Idempotency-Key stays in use.
+    Idempotency-Key stays in use, and that attempt is the one that counts in rates.
     """
     ask = held.ask
     answer = answer_of(ended)
     usage = placed(answer.usage, held) if answer else None
-    model = _answered_model(answer, ask)
+    model = _answered_model(answer, held)
     rates, price = priced_usage(held, model, usage)
     return Settlement(
         hold_id=ask.id,
         request_id=ask.request_id,
         org_id=ask.org_id,
         period_ids=held.admitted.period_ids,
-        outcome=_outcome(ended, price),
-        cost_nanoeur=charge_of(price, ask) if seen is None else seen.nanoeur,
+        outcome=_outcome(held, ended, price),
+        cost_nanoeur=charge_of(price, held) if seen is None else seen.nanoeur,
         is_estimate=bool(price and price.unpriced),
         usage=usage,
         charge_to={**ask.charge_to, "model": model},
         rates=rates.card if rates else ask.rates,
         entry=_closing(held, ended, model=model, price=price, seen=seen),
         repeat=ask.repeat if is_last else None,
+        taken=held.admitted.taken,
+        counts_as_request=is_last and not (isinstance(ended, ProviderFailed) and ended.never_sent),
     )
 
 
@@ -81,9 +83,10 @@ def _closing(
 ) -> Closing:
     """Return the final state of the audit row."""
     answer, failure = answer_of(ended), ended if isinstance(ended, ProviderFailed) else None
-    settled = "error" if failure else "ok"
+    settled, is_cut = "error" if failure else "ok", bool(answer and answer.is_cut)
+    is_unknown = _outcome(held, ended, price) is State.UNKNOWN and not is_cut
     return Closing(
-        status="unknown" if _outcome(ended, price) is State.UNKNOWN else settled,
+        status="unknown" if is_unknown else settled,
         model=model,
         code=failure.code if failure else None,
         error=_without_prompt(failure.message, held.call) if failure else None,
@@ -93,7 +96,8 @@ def _closing(
         seen=(seen.input_tokens, seen.output_tokens) if seen else None,
         latency_ms=since_ms(held.ask.entry.started_s),
         upstream_id=ended.headers.get(UPSTREAM_ID_HEADER),
-        is_cut_by_gateway=bool(
+        is_cut_by_gateway=is_cut
+        or bool(
             answer and answer.finish_reason == LENGTH and held.bounded.capped.cap.by in BY_GATEWAY
         ),
     )
@@ -124,7 +128,7 @@ def attempt_of(held: HeldCall, failure: ProviderFailed) -> dict[str, Any]:
     recorded = RecordedAttempt(
         at=held.admitted.now,
         model=str(ask.charge_to["model"]),
-        provider=held.provider,
+        provider=held.provider.name,
         bound_nanoeur=ask.amount_nanoeur,
         hold_id=ask.id,
         failure=failure,
@@ -149,7 +153,12 @@ def passed_over(refused: RefusedCall, name: str) -> dict[str, Any]:
     return recorded.as_dict()
 
 
-def _outcome(ended: Completion | ProviderFailed, price: UsagePrice | None) -> State:
+def _outcome(held: HeldCall, ended: Completion | ProviderFailed, price: UsagePrice | None) -> State:
+    """Return the hold's final state. A call that is free at the vendor is none of the requests
+    whose costs are reported, whatever became of it.
+    """
+    if held.call.usage_bound.is_free:
+        return State.RELEASED
     if is_unknown(ended):
         return State.UNKNOWN
     if answer_of(ended) is None:
@@ -172,10 +181,13 @@ def _without_prompt(sentence: str, call: Call) -> str:
     return sentence
 
 
-def _answered_model(answer: Completion | None, ask: ReserveRequest) -> str:
-    """Return the model that answered, as the provider names it, which is untrusted input."""
-    requested = str(ask.charge_to["model"])
-    if answer is None:
+def _answered_model(answer: Completion | None, held: HeldCall) -> str:
+    """Return the model that answered, as the provider names it, which is untrusted input.
+
+    A row's model has the name that its price was set for, whatever its server calls it.
+    """
+    requested = str(held.ask.charge_to["model"])
+    if answer is None or held.provider.is_row:
         return requested
     answered = answer.model.removeprefix("models/")
     is_usable = answered.isprintable() and 0 < len(answered) <= NAME_MAX_CHARS

@@ -13,11 +13,11 @@ from django.http import HttpRequest, HttpResponse
 
 from costs.core.calendar.moments import InvalidMoment, moment_from
 from costs.models import Hold
-from gateway.call.reads import READ_TIMEOUT_S, read_within
+from gateway.call.reads import READ_TIMEOUT_S, run_within
 from gateway.call.runtime import current
 from gateway.core.calls import Principal
 from gateway.core.errors import GatewayError, Refused
-from gateway.core.request_body import NAME_IN_JSON, invalid
+from gateway.core.request_body import NAME_IN_JSON, SESSION_IN_JSON, invalid
 from gateway.http.answers import error_response, json_response
 from gateway.http.callers import NotAllowed, authenticate
 from gateway.http.outside import only
@@ -40,11 +40,15 @@ LIMIT_DEFAULT: Final = 50
 LIMIT_MAX: Final = 200
 COLUMNS: Final = ("status", "code", "model", "provider")
 # What a filter may have at most.
-MAX_CHARS: Final = dict.fromkeys((*COLUMNS, *NAME_IN_JSON.values()), 200) | {
-    NAME_IN_JSON["user_id"]: EMAIL_MAX_CHARS
+MAX_CHARS: Final = dict.fromkeys(
+    (*COLUMNS, *NAME_IN_JSON.values(), *SESSION_IN_JSON.values()), 200
+) | {NAME_IN_JSON["user_id"]: EMAIL_MAX_CHARS}
+# Filters that are `yes` or not given, with what they leave.
+FLAGS: Final = {
+    "estimated": "Only costs that are estimates.",
+    "watched": "Only requests that a watched policy would have refused.",
 }
-ESTIMATED: Final = "estimated"
-PARAMETERS: Final = (*MAX_CHARS, *MOMENTS, ESTIMATED, "limit", "cursor")
+PARAMETERS: Final = (*MAX_CHARS, *MOMENTS, *FLAGS, "limit", "cursor")
 
 
 @only("GET", "HEAD")
@@ -79,7 +83,7 @@ async def answer(
         return error_response(exc, request_id, has_organization=known)
     try:
         query = query_of(request, parameters)
-        found = await read_within(
+        found = await run_within(
             within_s, threads, principal.org_id, partial(find, principal, query)
         )
         return json_response(found, request_id)
@@ -97,10 +101,16 @@ def _scope(principal: Principal) -> dict[str, str]:
 
 
 def _page(principal: Principal, query: Query) -> dict[str, Any]:
-    estimated, after = query.get(ESTIMATED), query.get("cursor")
-    if estimated not in (None, "yes"):
-        raise invalid("estimated must be yes")
+    after = query.get("cursor")
+    for name in FLAGS:
+        if query.get(name) not in (None, "yes"):
+            raise invalid(f"{name} must be yes")
     equal: dict[str, Any] = {name: _wanted(query[name], name) for name in COLUMNS if name in query}
+    equal |= {
+        column: _wanted(normalized(query[name]), name)
+        for column, name in SESSION_IN_JSON.items()
+        if name in query
+    }
     names = {
         column: _wanted(normalized(query[name]), name)
         for column, name in NAME_IN_JSON.items()
@@ -113,7 +123,8 @@ def _page(principal: Principal, query: Query) -> dict[str, Any]:
             since=since,
             until=until,
             before=None if after is None else _cursor(after),
-            estimated=estimated is not None,
+            estimated="estimated" in query,
+            watched="watched" in query,
             **equal,
         ),
         names,

@@ -6,6 +6,8 @@ from typing import Final
 
 from gateway.console.dimensions import KNOWN_PARAMETERS
 from gateway.core.request_body import NAME_IN_JSON
+from gateway.core.usage_bound import SEARCHES_MAX
+from gateway.guards.policies import WAIT_MAX_S, WAIT_S
 from gateway.http.native.backtest import PATTERNS
 from gateway.http.openapi.values import (
     COUNT,
@@ -19,10 +21,16 @@ from gateway.http.openapi.values import (
     query,
     succeeded,
 )
+from gateway.policies.applies_to import NAMED_FIELDS, NAMED_PARAMETERS
 from gateway.policies.backtests.backtest import PERIODS_DAYS
 from gateway.policies.backtests.replay_report import EXAMPLES_MAX, NAMES_SHOWN
+from gateway.policies.forms import REQUESTS_MAX
 
 TOKENS_MAX: Final = 2**63 - 1
+NAMED_HOW: Final = {
+    "key_id": ": names, public parts or ids",
+    "user_id": ": email addresses or ids",
+}
 
 
 def _hits(name: str) -> Schema:
@@ -45,7 +53,12 @@ PARAMETERS: Final = [
     query(
         "maxCostPerDayEur",
         _written("maxCostPerDayEur"),
-        "The organization's cost limit per day.",
+        "The cost limit per day of all requests that the policy applies to.",
+    ),
+    query(
+        "maxCostPerSessionEur",
+        _written("maxCostPerSessionEur"),
+        "The cost limit of an agent's session.",
     ),
     query(
         "maxTokensPerRequest",
@@ -56,6 +69,40 @@ PARAMETERS: Final = [
         "maxOutputTokens",
         {"type": "integer", "minimum": 1, "maximum": TOKENS_MAX},
         "The highest output cap of an answer.",
+    ),
+    query(
+        "waitS",
+        {"type": "integer", "minimum": 0, "maximum": WAIT_MAX_S, "default": WAIT_S},
+        "How long requests wait for running calls or for their turn.",
+    ),
+    query(
+        "webSearchesPerRequest",
+        {"type": "integer", "minimum": 0, "maximum": SEARCHES_MAX},
+        "The most web searches of a request; 0 refuses requests that could search.",
+    ),
+    query(
+        "requestsPerMinute",
+        {"type": "integer", "minimum": 1, "maximum": REQUESTS_MAX},
+        "The most admitted requests in a minute.",
+    ),
+    query(
+        "tokensPerMinute",
+        {"type": "integer", "minimum": 1, "maximum": TOKENS_MAX},
+        "The most tokens in a minute: input plus output cap, corrected to use.",
+    ),
+    query(
+        "concurrentRequests",
+        {"type": "integer", "minimum": 1, "maximum": REQUESTS_MAX},
+        "The most requests that run at once.",
+    ),
+    *(
+        query(
+            parameter,
+            _written(parameter),
+            f"The {NAMED_FIELDS[name].replace('_', ' ')} that the policy applies to, "
+            f"separated by commas{NAMED_HOW.get(name, '')}; all requests without any.",
+        )
+        for name, parameter in NAMED_PARAMETERS.items()
     ),
     query("require", _written("require"), "Required dimensions, separated by commas."),
     *(

@@ -13,6 +13,7 @@ from gateway.http.openapi.values import (
     LEFT,
     REQUEST_ID,
     REQUEST_URL,
+    SESSION_PARAMETERS,
     TEXT,
     Schema,
 )
@@ -27,10 +28,11 @@ MEANINGS: Final = {
     "policy refuses its tokens, or its model has no price.",
     401: "Missing or invalid credentials.",
     403: "Refused: gateway disabled, a fixed dimension or a missing permission; nothing was sent.",
-    404: "The model does not exist or may not be used.",
+    404: "The model does not exist or may not be used, or an id is not the organization's.",
     405: "Method not allowed.",
     408: "The body did not arrive in time.",
-    409: "The Idempotency-Key was already used with the same body.",
+    409: "The Idempotency-Key was already used with the same body, or another call adds to the "
+    "same conversation.",
     413: "The body is too large or has too many JSON values.",
     415: "Content-Type must be application/json.",
     422: "The Idempotency-Key was already used with a different body.",
@@ -106,9 +108,14 @@ _CONTENTS: Final[Schema] = {
     **{"contents": {}, "systemInstruction": {}, "tools": {"type": "array"}},
     "generationConfig": {"type": "object"},
 }
+_COUNTED: Final[Schema] = {
+    **{"model": TEXT, "input": {}, "instructions": {}},
+    **{"previous_response_id": {"type": ["string", "null"]}, "tools": {"type": "array"}},
+}
 _RESPONSES: Final[Schema] = {
-    **{"model": TEXT, "input": {}, "instructions": {}, "max_output_tokens": COUNT},
-    **{"max_tool_calls": COUNT, "stream": FLAG, "tools": {"type": "array"}},
+    **{**_COUNTED, "conversation": {}, "store": {"type": ["boolean", "null"]}},
+    **{"max_output_tokens": COUNT},
+    **{"max_tool_calls": COUNT, "stream": FLAG},
 }
 
 
@@ -152,6 +159,20 @@ ENDPOINTS: Final = {
         required=("model",),
         streams=True,
     ),
+    "/v1/responses/compact": Endpoint(
+        operation_id="compactResponse",
+        summary="Compact an OpenAI conversation",
+        errors="openai",
+        fields=_COUNTED,
+        required=("model",),
+    ),
+    "/v1/responses/input_tokens": Endpoint(
+        operation_id="countResponseTokens",
+        summary="Count tokens with OpenAI; free",
+        errors="openai",
+        fields=_COUNTED,
+        required=("model",),
+    ),
     "/v1/embeddings": Endpoint(
         operation_id="embeddings",
         summary="Create embeddings with OpenAI, Mistral or Google models",
@@ -190,8 +211,38 @@ LISTS: Final = {
     "/v1beta/models": ("listGoogleModels", "List the models in Google's format", "google"),
     "/v1beta/models/{model}": ("readGoogleModel", "Get one model in Google's format", "google"),
 }
+_ITEMS: Final[Schema] = {"items": LIST}
+_METADATA: Final[Schema] = {"metadata": {"type": ["object", "null"]}}
+_OF_CONVERSATION: Final = "/v1/conversations/{conversation_id}"
+# By path and method; with fields, a body is sent. All are free.
+STORED: Final[dict[str, dict[str, tuple[str, str, Schema | None]]]] = {
+    "/v1/responses/{response_id}": {
+        "get": ("getResponse", "Get a stored response", None),
+        "delete": ("deleteResponse", "Delete a stored response", None),
+    },
+    "/v1/responses/{response_id}/input_items": {
+        "get": ("listResponseInput", "List the input items of a stored response", None),
+    },
+    "/v1/conversations": {
+        "post": ("createConversation", "Create a conversation", {**_ITEMS, **_METADATA}),
+    },
+    _OF_CONVERSATION: {
+        "get": ("getConversation", "Get a conversation", None),
+        "post": ("updateConversation", "Change a conversation's metadata", _METADATA),
+        "delete": ("deleteConversation", "Delete a conversation; its items stay", None),
+    },
+    f"{_OF_CONVERSATION}/items": {
+        "get": ("listConversationItems", "List the items of a conversation", None),
+        "post": ("addConversationItems", "Add items to a conversation", _ITEMS),
+    },
+    f"{_OF_CONVERSATION}/items/{{item_id}}": {
+        "get": ("getConversationItem", "Get an item of a conversation", None),
+        "delete": ("deleteConversationItem", "Delete an item from a conversation", None),
+    },
+}
 BY_KEY: Final[list[Schema]] = [{"apiKey": []}, {"bearer": []}]
 _MODEL: Final[Schema] = {"name": "model", "in": "path", "required": True, "schema": TEXT}
+_IN_PATH: Final = ("response_id", "conversation_id", "item_id")
 _ID_HEADERS: Final = {
     name: {"required": True, "schema": REQUEST_ID}
     for name in (REQUEST_ID_HEADER, *VENDORS_ID_HEADERS)
@@ -210,7 +261,18 @@ _RETRY: Final = {
         "description": "`false` if a repeated call could be billed again, or would fail again, as "
         "where a limit is spent. "
         "Otherwise the provider's own value.",
-    }
+    },
+    "retry-after-ms": {
+        "required": False,
+        "schema": {"type": "string", "const": "0"},
+        "description": "With refusals that do not pass by themselves, for clients that would "
+        "otherwise wait as long as `Retry-After` says.",
+    },
+    "x-codex-promo-message": {
+        "required": False,
+        "schema": TEXT,
+        "description": "Where a limit on money is spent, to Codex: the error's message, in ASCII.",
+    },
 }
 _COST_HEADER: Final = {
     "x-pulse-cost-eur": {
@@ -230,6 +292,7 @@ _CAP_HEADER: Final = {
 _HEADERS: Final = [
     {"name": "Idempotency-Key", "in": "header", "schema": IDEMPOTENCY_KEY},
     *({"name": name, "in": "header", "schema": DIMENSION} for name in DIMENSION_HEADERS.values()),
+    *SESSION_PARAMETERS,
 ]
 
 
@@ -288,7 +351,30 @@ def _lists(path: str, operation_id: str, summary: str, errors: str) -> Schema:
     }
 
 
+def _stored(path: str, operation_id: str, summary: str, fields: Schema | None) -> Schema:
+    named = [name for name in _IN_PATH if f"{{{name}}}" in path]
+    places = [{"name": each, "in": "path", "required": True, "schema": TEXT} for each in named]
+    good = {
+        "description": "The provider's response in its own format.",
+        "headers": {**_ID_HEADERS, **_UPSTREAM_ID, **_COST_HEADER, **LEFT},
+        "content": {JSON: {"schema": {"type": "object"}}},
+    }
+    body = {"required": True, "content": {JSON: {"schema": _object(fields or {})}}}
+    return {
+        "operationId": operation_id,
+        "summary": summary,
+        "security": BY_KEY,
+        "parameters": [*places, *_HEADERS],
+        **({} if fields is None else {"requestBody": body}),
+        "responses": _responses("openai", SENT, good),
+    }
+
+
 PATHS: Final[dict[str, Any]] = {
     **{path: {"post": _sends(endpoint)} for path, endpoint in ENDPOINTS.items()},
+    **{
+        path: {method: _stored(path, *described) for method, described in methods.items()}
+        for path, methods in STORED.items()
+    },
     **{path: {"get": _lists(path, *described)} for path, described in LISTS.items()},
 }

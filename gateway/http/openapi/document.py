@@ -9,9 +9,9 @@ from django.http import HttpRequest, HttpResponse
 
 from gateway.core.errors import GatewayError
 from gateway.http.answers import REQUEST_ID_HEADER, error_response, json_response
-from gateway.http.native.reads import ESTIMATED, LIMIT_DEFAULT, LIMIT_MAX, MAX_CHARS
+from gateway.http.native.reads import FLAGS, LIMIT_DEFAULT, LIMIT_MAX, MAX_CHARS
 from gateway.http.openapi import backtest as schema_backtest
-from gateway.http.openapi import compatible, values
+from gateway.http.openapi import compatible, requests, values
 from gateway.http.openapi.compatible import BY_KEY, JSON
 from gateway.http.openapi.values import Schema
 from gateway.http.outside import only
@@ -129,7 +129,8 @@ SEND: Final[Schema] = {
             "in": "header",
             "schema": values.IDEMPOTENCY_KEY,
             "description": "The same key and body never call a provider twice within 24 hours.",
-        }
+        },
+        *values.SESSION_PARAMETERS,
     ],
     "requestBody": BODY,
     "responses": {
@@ -151,6 +152,7 @@ SEND: Final[Schema] = {
                     "model_blocked",
                     "model_not_allowed",
                     "token_limit",
+                    "web_search_limit",
                     "daily_cost_limit",
                     "budget_limit",
                     "model_unpriced",
@@ -221,12 +223,13 @@ LIST: Final[Schema] = {
         ),
         values.query("cursor", values.TEXT, "The `nextCursor` of the previous page."),
         *(values.query(name, schema, f"Filter by {name}.") for name, schema in _FILTERS.items()),
-        values.query(
-            ESTIMATED, {"type": "string", "enum": ["yes"]}, "Only costs that are estimates."
+        *(
+            values.query(name, {"type": "string", "enum": ["yes"]}, what)
+            for name, what in FLAGS.items()
         ),
     ],
     "responses": {
-        "200": named_answer("A page of requests.", values.PAGE),
+        "200": named_answer("A page of requests.", requests.PAGE),
         **refusals(UNKNOWN_CALLER, NOT_PERMITTED),
     },
 }
@@ -238,7 +241,7 @@ DETAIL: Final[Schema] = {
         {"name": "request_id", "in": "path", "required": True, "schema": values.ID},
     ],
     "responses": {
-        "200": named_answer("The request with its decision trace.", values.DETAIL),
+        "200": named_answer("The request with its decision trace.", requests.DETAIL),
         **refusals(UNKNOWN_CALLER, NOT_PERMITTED, {404: ("not_found",)}),
     },
 }
@@ -251,7 +254,8 @@ BACKTEST: Final[Schema] = {
         "200": named_answer("The result; nothing is written.", schema_backtest.BACKTEST),
         **refusals(
             UNKNOWN_CALLER,
-            {403: ("dimension_fixed_by_key", "key_not_allowed"), 429: ("rate_limited",)},
+            {403: ("dimension_fixed_by_key", "key_not_allowed")},
+            {404: ("not_found",), 429: ("rate_limited",)},
         ),
     },
 }

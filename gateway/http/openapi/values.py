@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from costs.core.calendar.moments import PATTERN
 from costs.core.calendar.periods import BudgetWindow
+from costs.core.rate_limits import RateKind
 from gateway.core.calls import DIMENSION_MAX_CHARS
 from gateway.core.model_names import NAME_MAX_CHARS
 from gateway.core.request_body import (
@@ -16,6 +17,10 @@ from gateway.core.request_body import (
     TEMPERATURE_MAX,
     TOKENS_MAX,
 )
+from gateway.guards.budgets import EACH
+from gateway.guards.rates import PER_MINUTE
+from gateway.guards.sessions import PER
+from gateway.http.native.quote import OUTCOMES
 from gateway.models import AiRequestLog
 
 Schema = dict[str, Any]
@@ -43,14 +48,28 @@ REQUEST_URL: Final[Schema] = {
         "description": "The request's page, where the installation has `PULSE_URL`.",
     }
 }
-# A header, in OpenAPI's form.
+# Headers, in OpenAPI's form.
+RATES: Final[Schema] = {
+    f"x-ratelimit-{name}-{kind.value}": {
+        "required": False,
+        "schema": {"type": "string", "pattern": pattern},
+        "description": f"{meaning}, for the {kind.value} per minute of a policy; not sent without.",
+    }
+    for kind in PER_MINUTE
+    for name, pattern, meaning in (
+        ("limit", r"^\d+$", "The limit"),
+        ("remaining", r"^\d+$", "What is left of it"),
+        ("reset", r"^\d+s$", "When all of it is left again"),
+    )
+}
 LEFT: Final[Schema] = {
+    **RATES,
     "x-pulse-budget-remaining-eur": {
         "required": False,
         "schema": {"type": "string", "pattern": r"^\d+\.\d+$"},
         "description": "What is left in EUR in the tightest limit on money once this call is held; "
         "not sent without one.",
-    }
+    },
 }
 STATUS: Final[Schema] = {"type": "string", "enum": AiRequestLog.Status.values}
 IDEMPOTENCY_KEY: Final[Schema] = {
@@ -96,6 +115,19 @@ DIMENSION: Final[Schema] = {
     "Empty is the same as absent.",
 }
 DIMENSIONS: Final = dict.fromkeys(NAME_IN_JSON.values(), DIMENSION)
+SESSION_PARAMETERS: Final = [
+    {
+        "name": name,
+        "in": "header",
+        "schema": TEXT,
+        "description": f"The {what} that the request belongs to, in up to {DIMENSION_MAX_CHARS} "
+        "printable characters; anything else is ignored. The headers of coding agents count too.",
+    }
+    for name, what in (
+        ("x-pulse-session-id", "session of an agent"),
+        ("x-pulse-agent-id", "subagent of the session"),
+    )
+]
 
 MESSAGE: Final = exactly(
     {"role": {"type": "string", "enum": list(ROLES)}, "content": {"type": "string", "minLength": 1}}
@@ -202,11 +234,29 @@ EVENT: Final[Schema] = {
 }
 
 _ROOM: Final[Schema] = {"limitEur": EUR, "chargedEur": EUR, "heldEur": EUR, "leftEur": EUR}
+_BUDGET: Final[Schema] = {
+    "budget": TEXT,
+    "per": {"enum": [window.value for window in BudgetWindow]},
+    **_ROOM,
+}
 LIMIT: Final[Schema] = {
     "oneOf": [
         exactly({"policy": TEXT, **_ROOM}),
+        exactly({"policy": TEXT, "per": {"const": PER}, **_ROOM}),
+        exactly(_BUDGET),
+        exactly({**_BUDGET, "each": {"enum": [*EACH.values()]}, "for": TEXT}),
         exactly(
-            {"budget": TEXT, "per": {"enum": [window.value for window in BudgetWindow]}, **_ROOM}
+            {
+                "policy": TEXT,
+                "of": {"enum": [kind.value for kind in RateKind]},
+                "limit": COUNT,
+                "used": COUNT,
+                "availableInS": {
+                    **or_null({"type": "number", "minimum": 0}),
+                    "description": "When a call like this is within the limit; null is when a "
+                    "running call ends.",
+                },
+            }
         ),
     ]
 }
@@ -221,99 +271,18 @@ QUOTE: Final = succeeded(
         "outputCap": or_null(COUNT),
         "boundEur": or_null(EUR),
         "expectedEur": or_null(EUR),
+        "outcome": {"enum": [*OUTCOMES]},
+        "waitS": {
+            **or_null(COUNT),
+            "description": "How long it would wait at most for calls in flight, or for its turn in "
+            "a rate.",
+        },
+        "waitsFor": {
+            "type": "array",
+            "items": TEXT,
+            "description": "The policies and budgets that it would wait for.",
+        },
         "limits": {"type": "array", "items": LIMIT},
-    }
-)
-
-SUMMARY_FIELDS: Final[Schema] = {
-    "requestId": REQUEST_ID,
-    "occurredAt": MOMENT,
-    "completedAt": or_null(MOMENT),
-    "status": STATUS,
-    "code": or_null(TEXT),
-    "error": or_null(TEXT),
-    "channel": TEXT,
-    "stream": FLAG,
-    "requestedModel": {**TEXT, "description": "The model or alias that was requested."},
-    "model": {**TEXT, "description": "The model that was called last."},
-    "provider": or_null(TEXT),
-    "inputTokens": or_null(COUNT),
-    "outputTokens": or_null(COUNT),
-    "costEur": or_null(EUR),
-    "estimatedEur": {
-        **or_null(EUR),
-        "description": "How much of `costEur` is an estimate, because usage or price is unknown.",
-    },
-    "latencyMs": or_null(COUNT),
-    "keyId": or_null(ID),
-    **{name: or_null(TEXT) for name in DIMENSIONS},
-    "userProved": {
-        **or_null(FLAG),
-        "description": "Whether a session or the key's owner proved `userId`; null without a user "
-        "and in older rows.",
-    },
-}
-PAGE: Final = succeeded(
-    {
-        "requests": {"type": "array", "items": exactly(SUMMARY_FIELDS)},
-        "nextCursor": {
-            **or_null(TEXT),
-            "description": "The `cursor` of the next page; null on the last page.",
-        },
-    }
-)
-ATTEMPT: Final = exactly(
-    {
-        "at": MOMENT,
-        "model": TEXT,
-        "provider": or_null(TEXT),
-        "code": or_null(TEXT),
-        "error": or_null(TEXT),
-        "providerStatus": or_null({"type": "integer"}),
-        "holdEur": {
-            **or_null(EUR),
-            "description": "Null if the model was skipped and not called.",
-        },
-        "latencyMs": or_null(COUNT),
-        "decision": ANYTHING,
-    }
-)
-DETAIL: Final = succeeded(
-    {
-        "request": exactly(
-            {
-                **SUMMARY_FIELDS,
-                "finishReason": or_null(TEXT),
-                "cutBy": {
-                    "enum": ["gateway", None],
-                    "description": "`gateway` if the answer ended at an output cap that the caller "
-                    "did not ask for; `decision.output_cap_by` says what the cap came from.",
-                },
-                "holdEur": or_null(EUR),
-                "promptHash": TEXT,
-                "usage": {**or_null(ANYTHING), "description": "Tokens by disjoint bucket."},
-                "reportedUsage": {
-                    **or_null(ANYTHING),
-                    "description": "As reported by the provider.",
-                },
-                "unpriced": {
-                    "type": "array",
-                    "items": TEXT,
-                    "description": "What was used and had no price: the cost is an estimate.",
-                },
-                "upstreamRequestId": {
-                    **or_null(TEXT),
-                    "description": "The provider's own id of the request.",
-                },
-                "decision": {**ANYTHING, "description": "The decision trace."},
-                "attempts": {
-                    "type": "array",
-                    "items": ATTEMPT,
-                    "description": "Earlier attempts with the models of an alias, in order. The "
-                    "request itself describes the last attempt.",
-                },
-            }
-        ),
     }
 )
 
@@ -321,11 +290,17 @@ EXCHANGE_RATE: Final = {
     **or_null(exactly({"date": TEXT, "workingDays": COUNT, "isStale": {"type": "boolean"}})),
     "description": "The age of the exchange rate in force; null without a rate.",
 }
+DATABASE_MS: Final[Schema] = {
+    "type": "number",
+    "minimum": 0,
+    "description": "How long a statement that reads nothing takes, in milliseconds.",
+}
 READY: Final = exactly(
     {
         "status": {"type": "string", "const": "ready"},
         "database": {"type": "string", "const": "ok"},
         "migrations": {"type": "string", "const": "applied"},
+        "databaseMs": DATABASE_MS,
         "oldestUnsettledHoldS": or_null({"type": "integer"}),
         "overdueHolds": COUNT,
         "exchangeRate": EXCHANGE_RATE,
@@ -337,13 +312,14 @@ NOT_READY: Final = exactly(
         "status": {"type": "string", "enum": ["not ready", "stopping"]},
         "database": {"type": "string", "enum": ["ok", "away"]},
         "migrations": {"type": "string", "enum": ["applied", "pending"]},
+        "databaseMs": DATABASE_MS,
         "oldestUnsettledHoldS": or_null({"type": "integer"}),
         "overdueHolds": COUNT,
         "exchangeRate": EXCHANGE_RATE,
         "ledger": {"type": "string", "enum": ["ok", "stalled"]},
     },
     optional=(
-        *("database", "migrations", "oldestUnsettledHoldS", "overdueHolds", "exchangeRate"),
-        "ledger",
+        *("database", "migrations", "databaseMs", "oldestUnsettledHoldS", "overdueHolds"),
+        *("exchangeRate", "ledger"),
     ),
 )

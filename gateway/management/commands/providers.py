@@ -1,5 +1,5 @@
 """`manage.py providers`, where Django looks for it."""
 
-from gateway.providers.command import Command
+from gateway.provider_rows.command import Command
 
 __all__ = ["Command"]

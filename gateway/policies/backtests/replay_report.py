@@ -77,9 +77,11 @@ class _Hits:
 @dataclass(slots=True, kw_only=True)
 class Backtest:
     """What the policy would have done. `days` has the newest first; without `is_complete` the
-    time was over before all days were replayed, and the oldest are missing."""
+    time was over before all days were replayed, and the oldest are missing. A policy that
+    `names_calls` was judged on those alone."""
 
     asked_days: int
+    names_calls: bool = False
     days: list[DayOutcome] = field(default_factory=list)
     codes: Counter[str] = field(default_factory=Counter)
     examples: list[Example] = field(default_factory=list)

@@ -7,7 +7,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError, connections
 
+from gateway.provider_rows.reports import unusable
 from orgs.console.commands import keep_served_url
 from pulse.server.server import LOOPBACK, CannotServe, local_url, open_socket, serve
 
@@ -38,7 +40,19 @@ class Command(BaseCommand):
             raise CommandError(str(exc)) from exc
         if not settings.LOCAL:
             call_command("collectstatic", interactive=False, verbosity=0)
+        for fault in _unusable_providers():
+            self.stderr.write(f"Warning: {fault}")
         keep_served_url(local_url(bound))
         self.stdout.write(f"Serving on {local_url(bound)} - press Ctrl+C to stop.")
         self.stdout.flush()
         serve(bound, workers=workers)
+
+
+def _unusable_providers() -> list[str]:
+    """Return why rows of providers cannot be called; without a database, `/readyz` says so."""
+    try:
+        return unusable()
+    except DatabaseError:
+        return []
+    finally:
+        connections.close_all()

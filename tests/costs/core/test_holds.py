@@ -52,18 +52,19 @@ def test_unknown_outcome_charges_full_hold_until_known(amount: int, cost: int | 
 
 
 @given(amount=amounts, seen=amounts, cost=amounts)
-def test_unknown_outcome_charges_estimate_within_hold(amount: int, seen: int, cost: int) -> None:
+def test_unknown_outcome_charges_estimate_until_known(amount: int, seen: int, cost: int) -> None:
     step = move(HoldCharge(State.HELD, amount), outcome=State.UNKNOWN, cost_nanoeur=seen)
     assert step is not None
     assert (step.state, step.event_kind) == (State.UNKNOWN, EventKind.ESTIMATE)
-    assert step.charged_nanoeur == step.event_nanoeur == step.estimated_change == min(amount, seen)
-    assert (step.held_change, step.overrun_change) == (-amount, 0)
+    assert step.charged_nanoeur == step.event_nanoeur == step.estimated_change == seen
+    assert step.held_change == -amount
+    assert (step.settled_change, step.overrun_change) == (min(amount, seen), max(0, seen - amount))
     left = HoldCharge(State.UNKNOWN, amount, step.charged_nanoeur)
     late = move(left, outcome=State.SETTLED, cost_nanoeur=cost)
     assert late is not None
     assert step.estimated_change + late.estimated_change == 0
     assert step.settled_change + late.settled_change == min(cost, amount)
-    assert late.overrun_change == max(0, cost - amount)
+    assert step.overrun_change + late.overrun_change == max(0, cost - amount)
 
 
 @pytest.mark.parametrize("state", [*FINAL, State.UNKNOWN])

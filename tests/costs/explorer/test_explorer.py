@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,7 +20,7 @@ from costs.core.cost_query import DAY, GROUP_COLUMNS, CostQuery
 from costs.explorer import names, reports
 from costs.explorer.names import DimensionNames, models_matching, models_used
 from costs.explorer.reports import GROUPS_MAX, CostReport
-from costs.ledger.stores.tables import LINE_NAMES
+from costs.ledger.stores.tables import LINE_NAMES, SESSION_NAMES
 from costs.models import CostEvent
 from orgs.core.errors import Invalid
 from orgs.models import Organization, User
@@ -35,6 +36,11 @@ GROUPINGS = [
     *((a, b) for a, b in product(GROUP_COLUMNS, repeat=2) if a != b and b != DAY),
 ]
 TEXT = st.sampled_from(["a", "b", None])
+# Only what has a session has an agent.
+SESSIONS = [
+    {"session_id": session, "agent_id": agent}
+    for session, agent in ((None, None), ("a", None), ("a", "b"), ("b", "b"), ("b", "a"))
+]
 DAYS = st.dates(date(2025, 4, 20), date(2025, 7, 20))
 DATE_RANGES = st.tuples(DAYS, DAYS).map(lambda ends: DateRange(min(ends), max(ends)))
 
@@ -53,7 +59,10 @@ def test_lines_of_every_grouping_add_up_to_ledger(acme: Organization) -> None:
     amounts_nanoeur = [1, 2, 999_999_999, 10**15 + 7, -3]
     for number, amount in enumerate(amounts_nanoeur):
         fields = f"x{number % 3}" if number % 3 else None
-        optional = ("user_id", "team_id", "project_id", "app_id", "client_id", "task_type")
+        optional = (
+            *("user_id", "team_id", "project_id", "app_id", "client_id", "task_type"),
+            *SESSION_NAMES,
+        )
         charge(acme, amount, **dict.fromkeys(optional, fields), model=f"m{number % 2}")
     for group_by in GROUPINGS:
         report = explored(acme, *group_by)
@@ -71,15 +80,25 @@ def test_lines_of_every_grouping_add_up_to_ledger(acme: Organization) -> None:
     charges=st.lists(
         st.tuples(
             st.integers(-(10**12), 10**12),
-            st.fixed_dictionaries(
-                {"model": st.sampled_from(["m", "m-2024-07-18"]), "team_id": TEXT, "user_id": TEXT}
+            st.builds(
+                operator.or_,
+                st.fixed_dictionaries(
+                    {
+                        "model": st.sampled_from(["m", "m-2024-07-18"]),
+                        "team_id": TEXT,
+                        "user_id": TEXT,
+                    }
+                ),
+                st.sampled_from(SESSIONS),
             ),
             DAYS,
         ),
         max_size=12,
     ),
     group_by=st.sampled_from(GROUPINGS),
-    wanted=st.dictionaries(st.sampled_from(["team_id", "user_id"]), TEXT),
+    wanted=st.dictionaries(
+        st.sampled_from(["team_id", "user_id", "session_id", "agent_id"]), TEXT, max_size=2
+    ),
     date_range=DATE_RANGES,
     before=st.none() | DATE_RANGES,
     today=st.just(date.max) | DAYS,
@@ -188,18 +207,35 @@ def test_date_range_includes_both_ends(acme: Organization) -> None:
     assert explored(acme).total.amount_nanoeur == 110
 
 
-@pytest.mark.parametrize("column", [name for name in LINE_NAMES if name not in ("model", "key_id")])
+FILTERED = [name for name in (*LINE_NAMES, *SESSION_NAMES) if name not in ("model", "key_id")]
+
+
+@pytest.mark.parametrize("column", FILTERED)
 def test_filter_keeps_only_matching_costs(acme: Organization, column: str) -> None:
-    charge(acme, 7, **{column: "wanted"})
-    charge(acme, 100, **{column: "Wanted"})
+    session = {"session_id": "one"} if column == "agent_id" else {}
+    charge(acme, 7, **session | {column: "wanted"})
+    charge(acme, 100, **session | {column: "Wanted"})
     charge(acme, 1000)
     assert explored(acme, wanted={column: "wanted"}).total.amount_nanoeur == 7
 
 
-def test_absent_dimension_can_be_filtered(acme: Organization) -> None:
-    charge(acme, 7, team_id="blue")
+@pytest.mark.parametrize("column", ["team_id", "session_id"])
+def test_absent_dimension_can_be_filtered(acme: Organization, column: str) -> None:
+    charge(acme, 7, **{column: "blue"})
     charge(acme, 100)
-    assert explored(acme, wanted={"team_id": None}).total.amount_nanoeur == 100
+    assert explored(acme, wanted={column: None}).total.amount_nanoeur == 100
+
+
+def test_costs_without_session_are_those_that_no_session_has(acme: Organization) -> None:
+    charge(acme, 7, session_id="one", occurred_at=datetime.combine(MAY.last, NOON.timetz()))
+    charge(acme, 50, occurred_at=datetime.combine(MAY.last, NOON.timetz()))
+    charge(acme, 100, session_id="one", agent_id="x")
+    charge(acme, 1000)
+    report = explored(acme, "session", before=MAY)
+    assert amounts(report) == {None: 1000, "one": 100}
+    assert [group.before_nanoeur for group in report.groups] == [50, 7]
+    assert amounts(explored(acme, "agent")) == {None: 1000, "x": 100}
+    assert amounts(explored(acme, "agent", wanted={"session_id": "one"})) == {"x": 100}
 
 
 def test_costs_of_other_organization_are_never_counted(

@@ -192,7 +192,7 @@ def test_refusal_leaves_row_but_no_hold(desk: Desk, acme: Organization) -> None:
     assert (row.status, row.code, row.cost_nanoeur) == ("blocked", "daily_cost_limit", 0)
     judged_before = ask(acme, None)
     assert isinstance(desk.reserve(judged_before), RefusalRecorded)
-    tighter = ask(acme, 101, limit=100, record_if_full=False)
+    tighter = ask(acme, 101, limit=100, record_if_spent=False)
     assert isinstance(desk.reserve(tighter), InsufficientRoom)
     assert not AiRequestLog.objects.filter(pk=tighter.request_id).exists()
     assert states(acme) == []

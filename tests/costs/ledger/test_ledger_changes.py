@@ -12,8 +12,9 @@ from django.utils.timezone import now
 
 from costs.core.admission import Admitted, GatewayDisabled, RefusalRecorded, Stale
 from costs.core.holds import State
+from costs.ledger.stores.base import RowKeys
 from costs.models import CostEvent, ExchangeRate, Rate
-from costs.prices.book import price_list_version
+from costs.prices.book import price_list_version, providers_version
 from gateway.models import Policy
 from orgs.keys import operations
 from orgs.models import ApiKey, Membership, Organization, User
@@ -37,7 +38,11 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_database
 def stale(org: Organization) -> Stale:
     """The answer to a call that was checked on anything but the current versions."""
     current = Organization.objects.values_list("config_version", flat=True).get(pk=org.pk)
-    return Stale(config_version=current, prices_version=price_list_version())
+    return Stale(
+        config_version=current,
+        prices_version=price_list_version(),
+        providers_version=providers_version(),
+    )
 
 
 def revoke(org: Organization) -> None:
@@ -47,9 +52,7 @@ def revoke(org: Organization) -> None:
 CHANGES: dict[str, Callable[[Organization], Any]] = {
     "a new policy": lambda org: limit(org, 5),
     "a changed policy": lambda org: Policy.objects.filter(org=org).update(blocked_models=["*"]),
-    "a policy that is switched off": lambda org: Policy.objects.filter(org=org).update(
-        enabled=False
-    ),
+    "a policy that is switched off": lambda org: Policy.objects.filter(org=org).update(mode="off"),
     "a policy that is removed": lambda org: Policy.objects.filter(org=org).delete(),
     "a policy that is changed by hand": lambda org: by_hand(
         "UPDATE policy SET max_cost_per_day_nanoeur = 1 WHERE org_id = %s", org.pk
@@ -128,7 +131,7 @@ def test_change_waits_for_running_reservation(
     desk: Desk, new_desk: Callable[[], Desk], acme: Organization
 ) -> None:
     asked = ask(acme, 10)
-    desk.store.lock(org_ids=[acme.pk], scopes=(), period_ids=[], hold_ids=[])
+    desk.store.lock(RowKeys(org_ids=[acme.pk]))
 
     def change() -> None:
         try:

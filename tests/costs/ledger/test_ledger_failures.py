@@ -88,7 +88,7 @@ def test_reservation_that_fails_at_any_write_is_rolled_back(
     for n in range(WRITES_MAX):
         faults.writes, faults.fails_at_write = 0, n
         try:
-            (answer,), _ = ledger.commit(faulty, requests=[asked], settlements=(), again=n > 0)
+            (answer,), *_ = ledger.commit(faulty, requests=[asked], settlements=(), again=n > 0)
         except StoreUnavailable:
             faulty.rollback()
             assert (states(acme), books(acme)) == ([], Books(0, 0))
@@ -109,7 +109,7 @@ def test_commit_with_lost_reply_neither_doubles_nor_loses(
     faults.loses_commits = 1
     with pytest.raises(StoreUnavailable):
         desk.ledger.commit(faulty, requests=asks, settlements=ended)
-    answers, settled = desk.ledger.commit(faulty, requests=asks, settlements=ended, again=True)
+    answers, settled, _ = desk.ledger.commit(faulty, requests=asks, settlements=ended, again=True)
     assert all(isinstance(answer, Admitted) for answer in answers)
     assert (settled[0].changed, settled[0].charged_nanoeur) == (False, 100)
     assert books(acme) == Books(held=200, settled=100)

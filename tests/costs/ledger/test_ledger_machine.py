@@ -26,7 +26,15 @@ from costs.models import CostEvent, DailyCost, Hold, HoldPeriod, MonthlyCost, Pe
 from gateway.models import AiRequestLog, Policy
 from orgs.keys import operations
 from orgs.models import ApiKey, Organization
-from tests.costs.books import Clock, Desk, ask, check_the_books, prices_version, settlement
+from tests.costs.books import (
+    Clock,
+    Desk,
+    ask,
+    check_the_books,
+    growth,
+    prices_version,
+    settlement,
+)
 from tests.costs.model import Holding, Model
 from tests.factories import OrganizationFactory, RateFactory
 
@@ -107,6 +115,14 @@ class LedgerMachine(RuleBasedStateMachine):
         hold = Holding(org.pk, day, amount, deadline_at)
         self.model.hold(id_, hold, limit)
         return Admitted
+
+    @rule(call=calls, amounts=st.lists(AMOUNTS, min_size=1, max_size=3), by=st.integers(0, 1))
+    def grow(self, call: Held, amounts: list[int], by: int) -> None:
+        """By any process, also what is settled, and twice in one batch."""
+        growths = [growth(call.asked, call.admitted, each) for each in amounts]
+        grown = self.desks[by].grow(*growths)
+        expected = [self.model.grow(call.asked.id, each) for each in amounts]
+        assert [each.amount_nanoeur for each in grown] == expected
 
     @rule(call=calls, cost=st.integers(0, 90), by=st.integers(0, 1))
     def settle(self, call: Held, cost: int, by: int) -> None:

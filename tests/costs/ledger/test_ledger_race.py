@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,7 +9,6 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.db import connection
 
 from costs.core.admission import ReserveResult
@@ -30,6 +25,7 @@ from tests.costs.books import (
     settlement,
 )
 from tests.costs.clients import reserve_together
+from tests.costs.rivals import raced
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
@@ -108,37 +104,7 @@ def test_single_row_batches_enforce_limit(new_desk: Callable[[], Desk], acme: Or
 
 def test_two_server_processes_share_one_limit(database_url: str, acme: Organization) -> None:
     wanted = {"org": str(acme.pk), "nanoeur": BOUND, "limit": EURO, "clients": CLIENTS // 2}
-    rivals = [_rival(database_url) for _ in range(2)]
-    for rival in rivals:
-        _tell(rival, json.dumps(wanted))
-    assert [_hear(rival) for rival in rivals] == ["ready", "ready"]
-    for rival in rivals:
-        _tell(rival, "go")
-    results = [json.loads(_hear(rival)) for rival in rivals]
-    for rival in rivals:
-        rival.communicate(timeout=20)
+    results = raced(database_url, wanted, processes=2)
     assert [sum(counts) for counts in zip(*results, strict=True)] == [33, CLIENTS - 33]
     assert books(acme).held == 33 * BOUND
     check_the_books()
-
-
-def _rival(database_url: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.costs.rival"],
-        cwd=settings.BASE_DIR,
-        env=os.environ | {"DATABASE_URL": database_url},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-
-def _tell(rival: subprocess.Popen[str], line: str) -> None:
-    assert rival.stdin is not None
-    rival.stdin.write(line + "\n")
-    rival.stdin.flush()
-
-
-def _hear(rival: subprocess.Popen[str]) -> str:
-    assert rival.stdout is not None
-    return rival.stdout.readline().strip()

@@ -17,10 +17,11 @@ from psycopg import sql
 
 from costs.core.admission import Admitted, ReserveRequest, Settled, Settlement
 from costs.core.holds import State
+from costs.core.rate_limits import RateLimit
 from costs.ledger.aside import RESERVATION_WAIT_MAX_S
 from costs.ledger.connect import open_store
 from costs.ledger.reaper import PAUSE_MIN, Reaped, Reaper
-from costs.ledger.stores.base import LOCK_WAIT_S
+from costs.ledger.stores.base import LOCK_WAIT_S, SHORT_LOCK_WAIT_S, RowKeys, StoreLocked
 from costs.ledger.writer import OrganizationLocked, Writer
 from costs.models import DailyCost
 from orgs.models import Organization
@@ -251,3 +252,20 @@ def test_withdrawn_holds_of_locked_organization_are_kept(
         until(lambda: states(globex) == ["released"])
     until(lambda: states(acme) == ["released"])
     check_the_books()
+
+
+def test_rate_bucket_is_locked_until_transaction_ends(
+    desk: Desk, new_desk: Callable[[], Desk], acme: Organization
+) -> None:
+    """Other days' calls have other periods, but the same bucket."""
+    limit = RateLimit(scope="policy:1", requests_per_minute=5)
+    _, admitted = desk.hold(acme, 1, rates=(limit,))
+    by_id = RowKeys(bucket_ids=[each.bucket_id for each in admitted.taken])
+    by_scope = RowKeys(org_ids=[acme.pk], rate_scopes=[limit.scope])
+    other = new_desk().store
+    for mine, theirs in ((by_id, by_scope), (by_scope, by_id)):
+        assert len(other.lock(theirs).buckets) == 1
+        with pytest.raises(StoreLocked):
+            desk.store.lock(mine, lock_wait_s=SHORT_LOCK_WAIT_S)
+        desk.store.rollback()
+        other.rollback()

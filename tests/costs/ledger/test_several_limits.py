@@ -56,17 +56,18 @@ def test_call_is_held_and_charged_in_all_its_periods(desk: Desk, acme: Organizat
     check_the_books()
 
 
-def test_first_limit_without_room_refuses_call_without_any_hold(
+def test_limit_with_least_left_refuses_call_without_any_hold(
     desk: Desk, acme: Organization
 ) -> None:
     budgets = (limit("budget:a", 150), limit("budget:b", 120))
     desk.hold(acme, 100, limit=1000, budgets=budgets)
     answer = desk.reserve(ask(acme, 51, limit=1000, budgets=budgets))
     assert isinstance(answer, InsufficientRoom)
-    assert (answer.limit.scope, answer.balance.left_nanoeur) == ("budget:a", 50)
-    answer = desk.reserve(ask(acme, 50, limit=1000, budgets=budgets))
-    assert isinstance(answer, InsufficientRoom)
     assert (answer.limit.scope, answer.balance.left_nanoeur) == ("budget:b", 20)
+    looser = (limit("budget:a", 150), limit("budget:b", 170))
+    answer = desk.reserve(ask(acme, 71, limit=1000, budgets=looser))
+    assert isinstance(answer, InsufficientRoom)
+    assert (answer.limit.scope, answer.balance.left_nanoeur) == ("budget:a", 50)
     assert [balance.held_nanoeur for balance in answer.before] == [100, 100, 100]
     assert set(Period.objects.values_list("held_nanoeur", flat=True)) == {100}
     desk.hold(acme, 20, limit=1000, budgets=budgets)

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.db import connection
@@ -19,7 +18,7 @@ from django.db import connection
 from costs.core.admission import Admitted
 from costs.core.holds import State
 from costs.ledger.connect import open_store
-from costs.ledger.stores.base import Locked
+from costs.ledger.stores.base import LOCK_WAIT_S, Locked, RowKeys
 from costs.ledger.stores.pipeline import ANSWER_TIMEOUT_S
 from costs.ledger.stores.postgres import PostgresStore
 from costs.ledger.stores.sqlite import BUSY_TIMEOUT_S
@@ -60,10 +59,10 @@ class SuspendedStore(FaultyStore):
     faults: Suspended
     is_batch: bool = False
 
-    def lock(self, **rows: Any) -> Locked:
+    def lock(self, keys: RowKeys, *, lock_wait_s: float = LOCK_WAIT_S) -> Locked:
         self._suspend_before("lock")
         self.is_batch = True  # the heartbeat has no locks
-        return super().lock(**rows)
+        return super().lock(keys, lock_wait_s=lock_wait_s)
 
     def commit(self) -> None:
         if self.is_batch:

@@ -7,7 +7,7 @@ from django.db import connection
 
 from costs.ledger.stores import tables
 from costs.ledger.stores.tables import HOLD_PERIOD, PERIOD, Table, changed_values
-from gateway.call.journal import AI_REQUEST_LOG
+from gateway.call.records.journal import AI_REQUEST_LOG
 
 pytestmark = pytest.mark.both_databases
 

@@ -50,7 +50,7 @@ BUDGETS = tuple(map(budget, BudgetWindow))
 
 
 def counting(rule: BudgetRule) -> Counting:
-    return Counting(limit=rule.limit, dimensions={}, counts_model=lambda _: True)
+    return Counting(limit=rule.limit)
 
 
 class Office:

@@ -15,6 +15,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
 from costs.core.holds import State
+from costs.ledger.stores.base import RowKeys
 from costs.ledger.verify import FINDINGS_MAX, count, snapshot, verify
 from costs.models import CostEvent, DailyCost, Hold, HoldPeriod, MonthlyCost, Period
 from orgs.fields import new_id
@@ -49,7 +50,7 @@ def test_consistent_ledger_is_reported(books_with_everything: Organization) -> N
     *notes, counts, last = ledger("verify").splitlines()
     assert counts == (
         "checked 2 period rows, 12 hold rows, 12 hold period rows, 10 cost event rows, "
-        "2 daily cost rows"
+        "2 daily cost rows, 0 session cost rows"
     )
     assert last == "no differences found"
     # The test's clock is in the past.
@@ -217,7 +218,7 @@ def test_verify_reads_one_snapshot_without_blocking_writers(
 ) -> None:
     with snapshot() as cursor:
         before = count(cursor, "cost_event")
-        desk.store.lock(org_ids=[books_with_everything.pk], scopes=(), period_ids=[], hold_ids=[])
+        desk.store.lock(RowKeys(org_ids=[books_with_everything.pk]))
         desk.store.commit()
         in_another_thread(lambda: CostEventFactory.create(org=books_with_everything))
         assert count(cursor, "cost_event") == before
@@ -266,7 +267,7 @@ def test_reap_charges_abandoned_holds_and_prints_count(today: Desk, acme: Organi
 def test_refused_calls_leave_no_difference(desk: Desk, acme: Organization) -> None:
     desk.reserve(ask(acme, 100, limit=99))
     assert verify().counts == {
-        **{"period": 1, "hold": 0, "hold_period": 0},
-        **{"cost_event": 0, "daily_cost": 0},
+        **{"period": 0, "hold": 0, "hold_period": 0},
+        **{"cost_event": 0, "daily_cost": 0, "session_cost": 0},
     }
     assert verify().findings == []

@@ -10,6 +10,7 @@ from django.db import connection
 
 from costs.core.admission import Admitted
 from costs.core.holds import State
+from costs.ledger.stores.base import RowKeys
 from costs.ledger.writer import LedgerUnavailable, Writer
 from orgs.models import Organization
 from tests.costs.books import Books, Desk, ask, books, check_the_books, settlement, states
@@ -52,7 +53,7 @@ def test_lock_that_is_never_released_fails_call(
     writer = new_writer()
     together(writer, ask(acme, 1))
     asked = ask(acme, 100)
-    today.store.lock(org_ids=[acme.pk], scopes=(), period_ids=[], hold_ids=[])
+    today.store.lock(RowKeys(org_ids=[acme.pk]))
     started = time.monotonic()
     (refused,) = together(writer, asked)
     assert isinstance(refused, LedgerUnavailable)

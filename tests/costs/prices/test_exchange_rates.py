@@ -71,6 +71,7 @@ def test_show_prints_rate_in_force_with_age_and_history() -> None:
         "source": "the ECB",
         "working_days": working_days_since(today() - 30 * DAY, today() - 25 * DAY),
         "is_stale": working_days_since(today() - 30 * DAY, today() - 25 * DAY) > 3,
+        "stale_after_working_days": 3,
         "history": [
             {"date": f"{today() - 30 * DAY}", "usd_per_eur": "1.1", "source": "the ECB"},
             {"date": f"{today() - 40 * DAY}", "usd_per_eur": "1.05", "source": "the ECB"},

@@ -236,6 +236,16 @@ def test_ultrafast_costs_six_times_standard() -> None:
     assert "ultrafast" not in {band.service_tier for band in before.bands}
 
 
+@pytest.mark.parametrize(("day", "factor"), [("2027-02-28", 3), ("2027-03-01", 6)])
+def test_ultrafast_of_later_model_has_announced_factor(day: str, factor: int) -> None:
+    at = datetime.fromisoformat(f"{day}T00:00+00:00")
+    bands = seeded_rates("openai", "gpt-6.2-sol", at=at).bands
+    short = {b.service_tier: b for b in bands if not b.above_input_tokens}
+    standard, fast = short["standard"], short["ultrafast"]
+    assert [standard.input_usd_per_mtok, standard.output_usd_per_mtok] == [2, 10]
+    assert [fast.input_usd_per_mtok, fast.output_usd_per_mtok] == [2 * factor, 10 * factor]
+
+
 def test_cache_write_has_lifetime_of_its_vendor() -> None:
     for price in seed_prices():
         for band in price.bands:

@@ -18,12 +18,18 @@ from tests.fake_provider.formats.messages import (
     anthropic_error,
 )
 from tests.fake_provider.formats.mistral import MISTRAL_CHAT, mistral_error
-from tests.fake_provider.formats.responses import OPENAI_RESPONSES
+from tests.fake_provider.formats.responses import (
+    OPENAI_COMPACT,
+    OPENAI_COUNT,
+    OPENAI_RESPONSES,
+)
 
 # By vendor and what its addresses end with, after the version; Google's after the model.
 ENDPOINTS: Final[Mapping[tuple[str, str], Format]] = {
     ("openai", "chat/completions"): OPENAI_CHAT,
     ("openai", "responses"): OPENAI_RESPONSES,
+    ("openai", "responses/compact"): OPENAI_COMPACT,
+    ("openai", "responses/input_tokens"): OPENAI_COUNT,
     ("openai", "embeddings"): OPENAI_EMBEDDINGS,
     ("mistral", "chat/completions"): MISTRAL_CHAT,
     ("mistral", "embeddings"): MISTRAL_EMBEDDINGS,
@@ -35,7 +41,9 @@ ENDPOINTS: Final[Mapping[tuple[str, str], Format]] = {
     ("google", "embedContent"): GOOGLE_EMBED,
     ("google", "batchEmbedContents"): GOOGLE_EMBED_MANY,
 }
-ERRORS: Final[Mapping[str, Callable[[int, str], dict[str, Any]]]] = {
+# An error's body, from its status and its sentence.
+Errors = Callable[[int, str], Any]
+ERRORS: Final[Mapping[str, Errors]] = {
     "openai": openai_error,
     "anthropic": anthropic_error,
     "google": google_error,

@@ -31,15 +31,23 @@ class Format:
     events: Callable[[Answer], list[str]] = no_events
     indent: int | None = None  # as the vendor lays out a plain answer
     is_billed: bool = True
+    keeps: bool = False  # its requests may name what is kept
+    without_sse: Callable[[list[str]], list[str]] | None = None  # a stream that asks for no SSE
+    is_kept: bool = False  # and so are its answers, unless they ask not to be
 
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A tool that the model wants called, its arguments as JSON text."""
+    """A tool that the model wants called, its arguments as JSON text, a custom tool's as they are.
+
+    `namespace` is that of the tool, where the vendor has such.
+    """
 
     place: int
     name: str
     arguments: str
+    namespace: str | None = None
+    is_custom: bool = False
 
     @property
     def fragments(self) -> list[str]:
@@ -55,7 +63,13 @@ def hidden_thinking(answer: Answer) -> list[str]:
 
 def tool_calls(answer: Answer) -> list[ToolCall]:
     return [
-        ToolCall(place, call["name"], compact(call.get("arguments", {})))
+        ToolCall(
+            place=place,
+            name=call["name"],
+            arguments=call.get("input") or compact(call.get("arguments", {})),
+            namespace=call.get("namespace"),
+            is_custom="input" in call,
+        )
         for place, call in enumerate(answer.behaviour.tool_calls)
     ]
 

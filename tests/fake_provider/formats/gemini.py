@@ -69,7 +69,7 @@ def _by_modality(answer: Answer) -> list[dict[str, Any]]:
 
 def _body(answer: Answer, parts: list[Any], finish: str | None, usage: Any) -> dict[str, Any]:
     content = {"parts": parts, "role": "model"}
-    end = {"finishReason": finish} if finish else {}
+    end = {"finishReason": finish, **_grounding(answer)} if finish else {}
     body: dict[str, Any] = {
         "candidates": [
             {"content": content} | end | {"index": index} for index in range(answer.asked.choices)
@@ -77,6 +77,18 @@ def _body(answer: Answer, parts: list[Any], finish: str | None, usage: Any) -> d
     }
     body |= {"usageMetadata": usage} if usage is not None else {}
     return body | {"modelVersion": answer.model, "responseId": "fake"}
+
+
+def _grounding(answer: Answer) -> dict[str, Any]:
+    """Return what was searched and found.
+
+    https://ai.google.dev/gemini-api/docs/google-search
+    """
+    if not answer.behaviour.web_searches:
+        return {}
+    queries = [f"hello {number}" for number in range(answer.behaviour.web_searches)]
+    found = {"web": {"uri": "https://example.org/found", "title": "Found"}}
+    return {"groundingMetadata": {"webSearchQueries": queries, "groundingChunks": [found]}}
 
 
 def _thought(answer: Answer) -> list[dict[str, Any]]:
@@ -166,5 +178,5 @@ def google_error(status: int, message: str) -> dict[str, Any]:
     return {"error": {"code": status, "message": message, "status": word}}
 
 
-GOOGLE_GENERATE = Format(_asked, _plain, _events, indent=2)
+GOOGLE_GENERATE = Format(_asked, _plain, _events, indent=2, without_sse=as_array)
 GOOGLE_COUNT = Format(_count_asked, _count_plain, indent=2, is_billed=False)

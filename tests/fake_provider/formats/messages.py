@@ -10,6 +10,7 @@ from tests.fake_provider.formats.common import (
     THINKS,
     Format,
     ToolCall,
+    compact,
     ending,
     hidden_thinking,
     last_text,
@@ -62,12 +63,16 @@ def _usage(answer: Answer) -> dict[str, Any]:
         "output_tokens": answer.output_tokens,
         "output_tokens_details": {"thinking_tokens": behaviour.reasoning_tokens},
         "service_tier": behaviour.service_tier or "standard",
-    }
+    } | _searches_used(behaviour.web_searches)
+
+
+def _searches_used(searches: int) -> dict[str, Any]:
+    return {"server_tool_use": {"web_search_requests": searches}} if searches else {}
 
 
 def _message(answer: Answer, content: list[Any], stop_reason: str | None) -> dict[str, Any]:
     return {
-        "id": "msg_fake",
+        "id": f"msg_fake_{len(answer.asked.body['messages'])}",  # agents join those of the same id
         "type": "message",
         "role": "assistant",
         "model": answer.model,
@@ -81,24 +86,64 @@ def _stop_reason(answer: Answer) -> str:
     return ending(answer, whole="end_turn", cut="max_tokens", tools="tool_use")
 
 
+def _safeguard_results(answer: Answer) -> dict[str, Any]:
+    """Return the verdict on each tool call, where it was requested: Claude Code's auto mode.
+
+    https://code.claude.com/docs/en/permission-modes#server-side-classifier-review
+    """
+    if not answer.asked.body.get("safeguards"):
+        return {}
+    harmless = {"type": "evaluated", "outcome": "not_flagged"}
+    uses = {_tool_use(answer, call, {})["id"]: harmless for call in tool_calls(answer)}
+    status = {"type": "available", "tool_uses": uses}
+    return {"safeguard_results": [{"type": "dangerous_tool_use", "status": status}]}
+
+
 def _thinking(thought: str, signature: str) -> dict[str, Any]:
     return {"type": "thinking", "thinking": thought, "signature": signature}
 
 
-def _tool_use(call: ToolCall, given: Any) -> dict[str, Any]:
-    return {"type": "tool_use", "id": f"toolu_fake_{call.place}", "name": call.name, "input": given}
+def _tool_use(answer: Answer, call: ToolCall, given: Any) -> dict[str, Any]:
+    """Return a call with an id that is new in its conversation: agents take a known one as done."""
+    id_ = f"toolu_fake_{_tool_uses_in(answer.asked.body) + call.place}"
+    return {"type": "tool_use", "id": id_, "name": call.name, "input": given}
+
+
+def _tool_uses_in(body: Mapping[str, Any]) -> int:
+    contents = [turn["content"] for turn in body["messages"]]
+    blocks = [block for each in contents if isinstance(each, list) for block in each]
+    return sum(block.get("type") == "tool_use" for block in blocks)
+
+
+def _searches(answer: Answer) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Yield each search that the provider made, and its result.
+
+    https://platform.claude.com/docs/en/agents-and-tools/tool-use/web-search-tool
+    """
+    for number in range(answer.behaviour.web_searches):
+        use = {"id": f"srvtoolu_fake_{number}", "name": "web_search"}
+        found = {
+            "type": "web_search_result",
+            "url": "https://example.org/found",
+            "title": "Found",
+            "encrypted_content": "ZW5jcnlwdGVk",
+            "page_age": None,
+        }
+        result = {"type": "web_search_tool_result", "tool_use_id": use["id"], "content": [found]}
+        yield {"type": "server_tool_use", **use, "input": {"query": "hello"}}, result
 
 
 def _plain(answer: Answer) -> dict[str, Any]:
     thought = answer.behaviour.thinking
     content: list[Any] = [_thinking(thought, "c2lnbmVk")] if thought else []
+    content += [block for pair in _searches(answer) for block in pair]
     content += [{"type": "text", "text": answer.content}] if answer.pieces else []
     given = [dict(call.get("arguments", {})) for call in answer.behaviour.tool_calls]
     content += [
-        _tool_use(call, arguments)
+        _tool_use(answer, call, arguments)
         for call, arguments in zip(tool_calls(answer), given, strict=True)
     ]
-    body = _message(answer, content, _stop_reason(answer))
+    body = _message(answer, content, _stop_reason(answer)) | _safeguard_results(answer)
     return body | ({} if answer.behaviour.no_usage else {"usage": _usage(answer)})
 
 
@@ -109,13 +154,17 @@ def _blocks(answer: Answer) -> Iterator[tuple[Event, list[Event]]]:
         signed = {"type": "signature_delta", "signature": "c2lnbmVk"}
         shown = [{"type": "thinking_delta", "thinking": each} for each in words(thought or "")]
         yield _thinking("", ""), [*shown, signed]
+    for use, result in _searches(answer):
+        query = {"type": "input_json_delta", "partial_json": compact(use["input"])}
+        yield use | {"input": {}}, [query]
+        yield result, []
     if answer.pieces:
         deltas = [{"type": "text_delta", "text": piece} for piece in answer.pieces]
         yield {"type": "text", "text": ""}, deltas
     for call in tool_calls(answer):
         fragments = ["", *call.fragments]  # the first is empty, as the vendor's is
         deltas = [{"type": "input_json_delta", "partial_json": each} for each in fragments]
-        yield _tool_use(call, {}), deltas
+        yield _tool_use(answer, call, {}), deltas
 
 
 def _block_events(answer: Answer) -> list[Event]:
@@ -142,7 +191,8 @@ def _events(answer: Answer) -> list[str]:
     written = [THINKS if event["type"] == THINKS else sse(event, event["type"]) for event in begun]
     *written, last_stop = written
     written += [*answer.behaviour.extra_events, last_stop]
-    stop = {"stop_reason": _stop_reason(answer), "stop_sequence": None}
+    stop: dict[str, Any] = {"stop_reason": _stop_reason(answer), "stop_sequence": None}
+    stop |= _safeguard_results(answer)
     # As the vendor does: no split of the cache and no tier in a message_delta.
     counted = {n: c for n, c in usage.items() if n not in {"cache_creation", "service_tier"}}
     ends: list[Event] = [

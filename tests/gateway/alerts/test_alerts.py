@@ -22,6 +22,7 @@ from gateway.alerts.rules import past
 from gateway.alerts.rules.installation import organizations_without, stale_exchange_rate
 from gateway.alerts.rules.past import costs_by_hour
 from gateway.budgets.operations import BudgetTerms, create_budget, update_budget
+from gateway.call.runtime import Gateway
 from gateway.models import Alert, AlertDelivery, Budget
 from orgs.models import Organization
 from tests.factories import (
@@ -103,8 +104,9 @@ def test_daily_limit_is_lowest_of_policies(acme: Organization) -> None:
 
 
 def test_refusal_beside_running_call_suppresses_no_share_spent(
-    ask: Asking, acme: Organization, current_rate: ExchangeRate
+    ask: Asking, gateway: Gateway, acme: Organization, current_rate: ExchangeRate
 ) -> None:
+    gateway.waiting_room.wait_max_s = 0.0
     needed = round(ask(HELLO, path="/api/ai/quote").json["boundEur"] * EUR)
     terms = BudgetTerms(name="Team 1", span=BudgetWindow.MONTH, limit_nanoeur=needed)
     budget = create_budget(organization_id=acme.pk, terms=terms)
@@ -113,7 +115,7 @@ def test_refusal_beside_running_call_suppresses_no_share_spent(
     counted.update(held_nanoeur=needed)
     assert evaluate(now(), memory) == []
     for _ in range(2):
-        assert ask(HELLO).json["code"] == "budget_limit"
+        assert ask(HELLO).json["code"] == "rate_limited"
     (alert,) = evaluate(now(), memory)
     assert (alert.kind, alert.percent, alert.budget_id) == ("refusal", None, budget.pk)
     assert f"0.00 EUR of {format_eur(needed)} were spent for" in alert.sentence

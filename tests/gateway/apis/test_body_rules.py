@@ -49,6 +49,7 @@ BODIES: Final[Bodies] = {
             *("metadata", "client_metadata", "tools.parameters", "text.format.schema"),
             *("input.arguments", "input.action.env", "input.tools.parameters", "input.id"),
             *("input.acknowledged_safety_checks.id", "tools.tools.parameters"),
+            "input.internal_chat_message_metadata_passthrough",
         ),
     ),
     "messages": (
@@ -210,9 +211,9 @@ def test_id_elsewhere_than_at_listed_place_is_refused(body: Body) -> None:
 def test_cache_lifetime_at_any_depth_fills_its_bucket(turn: Body) -> None:
     rules = BodyRules(cache_ttls=ANTHROPIC_TTLS)
     for place in objects_in(turn):
-        for ttl, buckets in (("5m", set()), ("1h", {"cache_write_1h"}), ({}, set())):
+        for ttl, longer in (("5m", set()), ("1h", {"cache_write_1h"}), ({}, set())):
             marked = with_name(turn, place, "cache_control", {"type": "ephemeral", "ttl": ttl})
-            assert rules.buckets_of({"messages": [marked]}) == buckets
+            assert rules.buckets_of({"messages": [marked]}) == {"cache_write_5m"} | longer
         for unknown in (5, "2h", "1H", [5], True):
             marked = with_name(turn, place, "cache_control", {"type": "ephemeral", "ttl": unknown})
             with pytest.raises(Refused, match=r"cache_control\.ttl must be one of 5m, 1h$"):

@@ -11,7 +11,7 @@ from uuid import UUID
 from gateway.apis.chat.answers import ChatSpeaker
 from gateway.apis.messages.answer import completion_from
 from gateway.apis.messages.request import request_from
-from gateway.core.results import CallResult
+from gateway.core.calls import CallResult
 from tests.gateway.translating import CLAUDE, USER, WEATHER, fit
 from tests.vendor_rules.anthropic.body import faults
 

@@ -12,9 +12,8 @@ import pytest
 
 from costs.core.usage import Usage
 from gateway.apis.embeddings.embeddings import INPUTS_MAX, Embeddings
-from gateway.core.calls import Completion, ProviderCall
+from gateway.core.calls import CallResult, Completion, ProviderCall
 from gateway.core.errors import Refused
-from gateway.core.results import CallResult
 from gateway.core.usage_bound import OutputCap, UsageBound
 from gateway.providers.tokens import text_of
 from gateway.upstream.untrusted_json import ErrorAnswer

@@ -8,13 +8,13 @@ from uuid import UUID
 
 import pytest
 
-from gateway.apis.generate.generate import COUNT, GENERATE, STREAM, VERSIONS, Generate
+from gateway.apis.generate.generate import COUNT, GENERATE_CONTENT, STREAM, VERSIONS, Generate
 from gateway.core.calls import Dimensions, Principal
 from gateway.core.errors import Refused
 from gateway.core.request_body import call_from_fields
 from tests.gateway.arrivals import body_of, model, read, sent
 
-DIALECT = Generate(version="v1beta", method=GENERATE)
+DIALECT = Generate(version="v1beta", method=GENERATE_CONTENT)
 COUNTING = Generate(version="v1", method=COUNT)
 FLASH = model("gemini-2.0-flash")
 ASKED: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}
@@ -30,7 +30,7 @@ def outgoing(fields: dict[str, Any], *, cap: int | None = None, **more: Any) -> 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_request_goes_to_requested_version_and_method(version: str) -> None:
     expected = {
-        Generate(version=version, method=GENERATE): "generateContent",
+        Generate(version=version, method=GENERATE_CONTENT): "generateContent",
         Generate(version=version, method=STREAM): "streamGenerateContent?alt=sse",
         Generate(version=version, method=STREAM, is_array=True): "streamGenerateContent",
         Generate(version=version, method=COUNT): "countTokens",

@@ -7,12 +7,20 @@ from typing import Any
 import pytest
 
 from gateway.apis.arrival import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
-from gateway.apis.generate.generate import COUNT, GENERATE, Generate
+from gateway.apis.generate.generate import COUNT, GENERATE_CONTENT, Generate
 from gateway.apis.generate.tools import PAGES_READS
-from gateway.core.usage_bound import HOSTED_CALLS_MAX, SEARCH_TOKENS, OutputLimits, UsageBound
-from tests.gateway.arrivals import read, refusal
+from gateway.core.usage_bound import (
+    HOSTED_CALLS_MAX,
+    NO_USES,
+    SEARCH_TOKENS,
+    OutputLimits,
+    ToolUses,
+    UsageBound,
+    UsesLimit,
+)
+from tests.gateway.arrivals import model, read, refusal, sent
 
-DIALECT = Generate(version="v1beta", method=GENERATE)
+DIALECT = Generate(version="v1beta", method=GENERATE_CONTENT)
 COUNTING = Generate(version="v1beta", method=COUNT)
 MODEL = "gemini-2.5-flash"
 ASKED: dict[str, Any] = {"contents": [{"role": "user", "parts": [{"text": "Hello"}]}]}
@@ -282,18 +290,22 @@ def test_functions_have_common_and_own_frame() -> None:
 
 
 @pytest.mark.parametrize("kind", ["googleSearch", "googleSearchRetrieval"])
+@pytest.mark.parametrize("is_limited", [True, False])
 @pytest.mark.parametrize(("most", "calls"), [(None, HOSTED_CALLS_MAX), (3, 3), (20, 20)])
-def test_searches_are_bounded_by_figure(kind: str, most: int | None, calls: int) -> None:
-    usage_bound = measured(tools=[{kind: {}}]).with_hosted_calls(most)
-    assert (usage_bound.hosted_calls, usage_bound.searches) == (calls, calls)
-    assert usage_bound.hosted_call_tokens == SEARCH_TOKENS
-    assert (usage_bound.context_reads, usage_bound.unbounded) == (0, None)
+def test_searches_are_bounded_by_figure(
+    kind: str, is_limited: bool, most: int | None, calls: int
+) -> None:
+    call = read(DIALECT, ASKED | {"tools": [{kind: {}}]}, named=MODEL)
+    limit = None if most is None else UsesLimit(most=most, policy="No")
+    request = sent(call, model(MODEL), is_limited=is_limited, searches=limit)
+    assert request.uses == ToolUses(times=calls, each=SEARCH_TOKENS, searches=calls)
+    assert (call.usage_bound.context_reads, call.usage_bound.unbounded) == (0, None)
 
 
 def test_fetched_pages_fit_in_context() -> None:
-    usage_bound = measured(tools=[{"urlContext": {}}])
-    assert (usage_bound.context_reads, usage_bound.searches) == (PAGES_READS, 0)
-    assert usage_bound.unbounded is None
+    call = read(DIALECT, ASKED | {"tools": [{"urlContext": {}}]}, named=MODEL)
+    assert (call.usage_bound.context_reads, call.usage_bound.unbounded) == (PAGES_READS, None)
+    assert sent(call, model(MODEL)).uses == NO_USES
 
 
 def test_code_runs_have_estimate_and_reason() -> None:

@@ -10,11 +10,11 @@ import pytest
 from gateway.apis.chat.chat import ChatCompletions
 from gateway.apis.messages.betas import BETAS_MAX, DENIED, KNOWN
 from gateway.apis.messages.messages import VERSION, Messages
-from gateway.core.calls import Dimensions, Principal, RelayRequest
+from gateway.core.calls import Dimensions, Principal
 from gateway.core.errors import Refused
 from gateway.core.request_body import call_from_fields
-from gateway.core.usage_bound import OutputCap, OutputLimits
-from tests.gateway.arrivals import NAMES, TIMEOUT_S, body_of, model, read, refusal, sent
+from gateway.core.usage_bound import OutputLimits, UsesLimit
+from tests.gateway.arrivals import NAMES, body_of, model, read, refusal, sent
 
 DIALECT = Messages()
 COUNTING = Messages(counts=True)
@@ -215,15 +215,12 @@ LATER: dict[str, Any] = {"type": "web_search_20260318", "name": "web_search"}
 MINE: dict[str, Any] = {"name": "mine", "input_schema": {"type": "object"}}
 
 
-def tools_sent(*tools: dict[str, Any], is_limited: bool = True) -> Any:
-    return limited_request({**ASKED, "tools": list(tools)}, is_limited=is_limited)["tools"]
+def tools_sent(*tools: dict[str, Any], **limits: Any) -> Any:
+    return limited_request({**ASKED, "tools": list(tools)}, **limits)["tools"]
 
 
-def limited_request(fields: dict[str, Any], *, is_limited: bool = True) -> Any:
-    cap = OutputCap(100, is_written=True, hosted_calls=8 if is_limited else None)
-    request = read(DIALECT, fields).body.outgoing(OPUS, cap, timeout_s=TIMEOUT_S, names=NAMES)
-    assert isinstance(request, RelayRequest)
-    return body_of(request)
+def limited_request(fields: dict[str, Any], *, is_limited: bool = True, **limits: Any) -> Any:
+    return body_of(sent(read(DIALECT, fields), OPUS, cap=100, is_limited=is_limited, **limits))
 
 
 @pytest.mark.parametrize(
@@ -244,6 +241,25 @@ def test_web_tools_are_limited_where_limit_applies(
 ) -> None:
     assert tools_sent(MINE, tool) == [MINE, tool | changes]
     assert tools_sent(MINE, tool, is_limited=False) == [MINE, tool]
+
+
+@pytest.mark.parametrize("is_limited", [True, False])
+@pytest.mark.parametrize(
+    ("asked", "most", "written"), [(None, 3, 3), (9, 3, 3), (2, 3, 2), (None, 20, 20), (9, 20, 9)]
+)
+def test_searches_are_limited_to_policys_number(
+    is_limited: bool, asked: int | None, most: int, written: int
+) -> None:
+    limit = UsesLimit(most=most, policy="Few")
+    tool = SEARCH | ({} if asked is None else {"max_uses": asked})
+    fields = ASKED | {"tools": [tool, FETCH]}
+    request = sent(read(DIALECT, fields), OPUS, cap=100, is_limited=is_limited, searches=limit)
+    [search, fetch] = body_of(request)["tools"]
+    assert search["max_uses"] == written
+    assert fetch.get("max_uses") == (5 if is_limited else None)
+    note = f'web_search limited to {written} uses by policy "Few"'
+    assert (note in request.adjustments) is (written != asked)
+    assert request.uses.searches == written
 
 
 def test_tool_defined_in_message_is_limited_there() -> None:

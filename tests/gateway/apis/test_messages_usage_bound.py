@@ -2,45 +2,27 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
 from typing import Any
 
 import pytest
 
-from gateway.apis.arrival import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
+from gateway.apis.messages.betas import betas_in
 from gateway.apis.messages.messages import Messages
-from gateway.apis.messages.tools import (
-    READS_MAX,
-    RESULT_TOKENS,
-    USES_MAX,
-    WRITTEN_TOKENS,
-    overhead_of,
-    uses_of,
+from gateway.apis.messages.usage_bound import usage_bound_of
+from gateway.core.usage_bound import OutputLimits, UsageBound
+from tests.gateway.apis.measured_messages import (
+    ASKED,
+    DIALECT,
+    HOUR,
+    SEARCH,
+    measured,
+    refused,
+    user_turn,
 )
-from gateway.core.usage_bound import NO_USES, OutputLimits, ToolUses, UsageBound
 from tests.gateway.arrivals import read, refusal
 
-DIALECT = Messages()
-HELLO = {"role": "user", "content": "Hello"}
-ASKED: dict[str, Any] = {"model": "claude-opus-4-6", "max_tokens": 100, "messages": [HELLO]}
 FILE = {"type": "file", "file_id": "file_1"}
 PICTURE_BY_ID = {"type": "image", "source": FILE}
-HOUR = {"type": "ephemeral", "ttl": "1h"}
-SEARCH = {"type": "web_search_20250305", "name": "web_search"}
-FETCH = {"type": "web_fetch_20250910", "name": "web_fetch"}
-
-
-def measured(**changes: Any) -> UsageBound:
-    return read(DIALECT, ASKED | changes).usage_bound
-
-
-def refused(**changes: Any) -> str:
-    return refusal(DIALECT, ASKED | changes)
-
-
-def user_turn(*blocks: Any) -> dict[str, Any]:
-    return {"messages": [{"role": "user", "content": list(blocks)}]}
 
 
 # --- text -------------------------------------------------------------------------------------
@@ -240,162 +222,36 @@ def test_unknown_cache_lifetime_is_refused() -> None:
     assert sentence == "cache_control.ttl must be one of 5m, 1h"
 
 
-@pytest.mark.parametrize("mark", [{"type": "ephemeral"}, {"type": "ephemeral", "ttl": "5m"}, None])
-def test_five_minute_cache_marker_is_in_every_bound(mark: Any) -> None:
-    assert measured(
-        cache_control=mark, **user_turn({"type": "text", "cache_control": mark})
-    ).buckets == (frozenset())
+@pytest.mark.parametrize("mark", [{"type": "ephemeral"}, {"type": "ephemeral", "ttl": "5m"}])
+def test_cache_mark_writes_for_five_minutes(mark: Any) -> None:
+    written = frozenset({"cache_write_5m"})
+    assert measured(cache_control=mark).buckets == written
+    assert measured(**user_turn({"type": "text", "cache_control": mark})).buckets == written
 
 
-# --- tools ------------------------------------------------------------------------------------
-
-
-def test_caller_tools_have_common_and_own_frame() -> None:
-    mine = {"name": "mine", "input_schema": {"type": "object"}}
-    assert measured().overhead_tokens == 0
-    for count in (1, 3):
-        tools = [mine | {"type": "custom"}, *[mine] * (count - 1)]
-        usage_bound = measured(tools=tools)
-        assert usage_bound.overhead_tokens == TOOLS_FRAME_TOKENS + count * TOOL_FRAME_TOKENS
-        assert (usage_bound.context_reads, usage_bound.unbounded) == (0, None)
-        assert uses_of(tools, output_cap=100) == NO_USES
+def test_nothing_is_written_to_cache_without_mark() -> None:
+    schema = {"type": "object", "properties": {"cache_control": {"type": "string"}}}
+    tools = [{"name": "x", "input_schema": schema, "cache_control": None}]
+    call = {"type": "tool_use", "id": "t", "name": "x", "input": {"cache_control": "x"}}
+    turns = [{"role": "assistant", "content": [call]}, {"role": "user", "content": "Hello"}]
+    assert measured(tools=tools, messages=turns).buckets == frozenset()
 
 
 @pytest.mark.parametrize(
-    ("kind", "least"),
+    ("header", "is_asked"),
     [
-        ("bash_20250124", 245),
-        ("text_editor_20250728", 700),
-        ("computer_20251124", 735 + 499),
-        ("memory_20250818", 700),
-        ("computer_toolset_20260801", 10_000),
-        ("browser_toolset_20260801", 10_000),
+        ("context-1m-2025-08-07", True),
+        ("effort-2025-11-24, context-1m-2027-01-01", True),
+        ("context-management-2025-06-27", False),
+        ("", False),
     ],
 )
-def test_vendor_text_for_predefined_tools_is_bounded(kind: str, least: int) -> None:
-    tools = [{"type": kind, "name": "it"}]
-    usage_bound = measured(tools=tools)
-    assert usage_bound.overhead_tokens - TOOLS_FRAME_TOKENS >= least
-    assert (usage_bound.context_reads, usage_bound.unbounded) == (0, None)
-    assert uses_of(tools, output_cap=100) == NO_USES
+def test_larger_context_is_asked_for_by_beta(header: str, is_asked: bool) -> None:
+    betas = betas_in({"anthropic-beta": header})
+    assert usage_bound_of(ASKED, betas).asks_larger_context is is_asked
 
 
-def test_results_of_web_tools_are_read_once_more_after_each_use() -> None:
-    def uses(*tools: Any) -> ToolUses:
-        assert measured(tools=list(tools)).unbounded is None
-        return uses_of(tools, output_cap=100_000)
-
-    def expected(times: int, searches: int, reads: int | None = None) -> ToolUses:
-        return ToolUses(
-            times=times,
-            reads=times if reads is None else reads,
-            each=RESULT_TOKENS + WRITTEN_TOKENS,
-            written=WRITTEN_TOKENS,
-            searches=searches,
-        )
-
-    assert uses(SEARCH | {"max_uses": 1}) == expected(1, 1)
-    assert uses(SEARCH | {"max_uses": 5}) == expected(5, 5)
-    assert uses(FETCH | {"max_uses": 3}) == expected(3, 0)
-    assert uses(FETCH | {"max_uses": 3}, SEARCH | {"max_uses": 2}) == expected(5, 2)
-    assert uses(SEARCH | {"max_uses": USES_MAX}) == expected(USES_MAX, USES_MAX, READS_MAX)
-    assert uses(SEARCH) == expected(READS_MAX, READS_MAX)
-
-
-def test_fetch_reads_up_to_its_own_limit() -> None:
-    tool = FETCH | {"max_uses": 1, "max_content_tokens": 3 * RESULT_TOKENS}
-    assert uses_of([tool], output_cap=10).each == 3 * RESULT_TOKENS + 10
-
-
-def test_tool_search_reads_definitions_again_at_each_iteration() -> None:
-    for kind in ("tool_search_tool_bm25_20251119", "tool_search_tool_regex"):
-        tools = [{"type": kind, "name": "find"}]
-        assert measured(tools=tools).unbounded is None
-        uses = uses_of(tools, output_cap=100_000)
-        assert (uses.reads, uses.searches) == (READS_MAX, 0)
-        assert uses.each < RESULT_TOKENS
-
-
-@pytest.mark.parametrize("uses", [0, USES_MAX + 1, "3", -1, 1.5])
-def test_max_uses_must_be_number_of_uses(uses: Any) -> None:
-    assert "max_uses" in refused(tools=[SEARCH | {"max_uses": uses}])
-
-
-@pytest.mark.parametrize(
-    "kind",
-    ["code_execution_20250522", "code_execution_20260521", "advisor_20260301", "mcp_toolset"],
-)
-def test_tool_that_changes_price_is_refused(kind: str) -> None:
-    tool = {"type": kind, "name": "it"}
-    assert refused(tools=[tool]) == refused(**system_turn(defined(tool)))
-
-
-@pytest.mark.parametrize("kind", ["of_tomorrow_20270101", "of_tomorrow"])
-def test_unknown_tool_type_has_no_bound(kind: str) -> None:
-    tool = {"type": kind, "name": "it"}
-    for usage_bound in (measured(tools=[tool]), measured(**system_turn(defined(tool)))):
-        assert usage_bound.unknown == (kind,)
-        assert usage_bound.unbounded is not None
-        assert kind in usage_bound.unbounded
-
-
-# --- what betas bring into a body -------------------------------------------------------------
-
-
-def system_turn(*blocks: Any, **more: Any) -> dict[str, Any]:
-    return {"messages": [HELLO, {"role": "system", "content": list(blocks), **more}]}
-
-
-def defined(tool: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "tool_addition", "tool": {"type": "tool_definition", "definition": tool}}
-
-
-def test_tool_added_in_message_is_measured_like_tool() -> None:
-    schema = {"type": "object", "properties": {"file_id": {"type": "string"}}, "ttl": "1h"}
-    mine = {"name": "mine", "input_schema": schema}
-    for tool in (mine, SEARCH, {"type": "memory_20250818", "name": "memory"}):
-        listed, added = measured(tools=[tool]), measured(**system_turn(defined(tool)))
-        assert added.overhead_tokens == listed.overhead_tokens == overhead_of([tool])
-        assert sum(map(len, added.texts)) > sum(map(len, listed.texts))
-        assert added.context_reads == 0
-    hour = {**mine, "cache_control": HOUR}
-    assert "cache_write_1h" in measured(**system_turn(defined(hour))).buckets
-
-
-def test_tools_by_reference_are_text() -> None:
-    reference = {"type": "tool_reference", "name": "mine"}
-    blocks = [{"type": kind, "tool": reference} for kind in ("tool_addition", "tool_removal")]
-    usage_bound = measured(
-        **system_turn(*blocks, output_config={"effort": "low"}, clear_at="never")
-    )
-    assert (usage_bound.context_reads, usage_bound.overhead_tokens) == (0, 0)
-
-
-@pytest.mark.parametrize("added", [7, [], {}, {"definition": 7}, {"definition": []}, None])
-def test_malformed_tool_addition_is_text(added: Any) -> None:
-    usage_bound = measured(**system_turn({"type": "tool_addition", "tool": added}))
-    assert (usage_bound.overhead_tokens, usage_bound.context_reads) == (0, 0)
-
-
-def test_results_of_tools_at_provider_are_text_in_next_turn() -> None:
-    text = {"type": "text", "media_type": "text/plain", "data": "the page"}
-    fetched = {"type": "web_fetch_result", "content": {"type": "document", "source": text}}
-    usage_bound = measured(
-        **user_turn(
-            {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "q"}},
-            {
-                "type": "web_search_tool_result",
-                "tool_use_id": "s",
-                "content": [{"type": "web_search_result", "encrypted_content": "found"}],
-            },
-            {"type": "web_fetch_tool_result", "tool_use_id": "s", "content": fetched},
-            {"type": "web_fetch_tool_result", "tool_use_id": "s", "content": {"error_code": "no"}},
-            {"type": "tool_search_tool_result", "tool_use_id": "s", "content": {"found": "names"}},
-        )
-    )
-    everything = "".join(usage_bound.texts)
-    assert all(text in everything for text in ("found", "the page", "error_code", "names"))
-    assert usage_bound.context_reads == 0
+# --- what changes the price, the payer or the place -------------------------------------------
 
 
 def test_unknown_edit_is_named_and_compaction_refused() -> None:
@@ -403,62 +259,6 @@ def test_unknown_edit_is_named_and_compaction_refused() -> None:
         assert kind in refused(context_management={"edits": [{"type": kind}]})
     edits = [{"type": "of_tomorrow"}, {"type": "clear_thinking_20251015"}]
     assert measured(context_management={"edits": edits}).unknown == ("of_tomorrow",)
-
-
-# --- the pages of documents -------------------------------------------------------------------
-
-_HEAD = b"%PDF-1.7\n"
-
-
-def pdf_of(*objects: bytes) -> dict[str, Any]:
-    data = base64.b64encode(_HEAD + b"\n".join(objects)).decode()
-    source = {"type": "base64", "media_type": "application/pdf", "data": data}
-    return user_turn({"type": "document", "source": source})
-
-
-def stream_of(content: bytes, dictionary: bytes = b"/Type /ObjStm /Filter /FlateDecode") -> bytes:
-    packed = zlib.compress(content)
-    return b"1 0 obj\n<< %b >>\nstream\n%b\nendstream\nendobj" % (dictionary, packed)
-
-
-PAGE = b"1 0 obj\n<< /Type /Page >>\nendobj"
-PAGES = b"2 0 obj\n<< /Type /Pages /Count 7 >>\nendobj"
-
-
-@pytest.mark.parametrize(
-    ("objects", "pages"),
-    [
-        ([PAGE] * 3, 3),
-        ([PAGE.replace(b"Type /", b"Type/")], 1),
-        ([PAGE, PAGES], 7),  # of which six are written in a way that is not understood
-        ([stream_of(b"<< /Type /Page >> " * 4), PAGE], 5),
-        ([stream_of(b"/Type /Pages /Count 12")], 12),
-        ([stream_of(b"not objects", b"/Filter /FlateDecode"), PAGE], 1),
-        ([PAGE.replace(b"/Page", b"/Page /Count 100000")], 600),
-    ],
-)
-def test_pages_of_pdf_are_counted(objects: list[bytes], pages: int) -> None:
-    usage_bound = measured(**pdf_of(*objects))
-    assert (usage_bound.pages, usage_bound.context_reads) == (pages, 0)
-    assert "input_image" in usage_bound.buckets
-
-
-@pytest.mark.parametrize(
-    "objects",
-    [
-        [],
-        [b"trailer << /Encrypt 5 0 R >>", PAGE],
-        [stream_of(b"x", b"/Type /ObjStm /Filter /LZWDecode"), PAGE],
-        [stream_of(b"x").replace(b"stream\n", b"stream\nx", 1), PAGE],
-        [stream_of(bytes(40 * 2**20)), PAGE],
-    ],
-)
-def test_pdf_that_cannot_be_counted_fits_in_context(objects: list[bytes]) -> None:
-    usage_bound = measured(**pdf_of(*objects))
-    assert (usage_bound.pages, usage_bound.context_reads) == (0, 1)
-
-
-# --- what changes the price, the payer or the place -------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -478,6 +278,7 @@ def test_pdf_that_cannot_be_counted_fits_in_context(objects: list[bytes]) -> Non
         {"betas": ["advisor-tool-2026-03-01"]},
         {"anthropic_beta": ["advisor-tool-2026-03-01"]},
         {"base_url": "http://127.0.0.1"},
+        {"safeguards": [{"type": "dangerous_tool_use", "profile_id": "p"}]},
     ],
 )
 def test_fields_outside_bound_are_refused(changes: dict[str, Any]) -> None:

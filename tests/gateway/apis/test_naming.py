@@ -16,8 +16,9 @@ from gateway.apis.responses.responses import Responses
 from gateway.core.calls import Dimensions, Principal
 from gateway.core.request_body import call_from
 from gateway.core.usage_bound import OutputCap
-from gateway.providers.openai import _request
+from gateway.providers.adapters.openai import _request
 from gateway.providers.tokens import text_of
+from gateway.providers.vendors import vendors
 from orgs.core.pseudonyms import Pseudonyms, keyed_by
 from tests.gateway.arrivals import NAMES, TIMEOUT_S, body_of, model, read, sent
 from tests.gateway.translating import asked
@@ -89,7 +90,7 @@ def test_calls_through_sdks_carry_names() -> None:
     assert request_from(call)["metadata"] == {"user_id": NAMES.user("ann")}
     native = read_native()
     assert (
-        _request(native).items()
+        _request(native, vendors()["openai"].config).items()
         >= {
             "safety_identifier": NAMES.user(),
             "prompt_cache_key": NAMES.cache(),

@@ -9,9 +9,11 @@ import pytest
 
 from gateway.apis.chat.chat import ChatCompletions
 from gateway.apis.families.fitting import fitted
-from gateway.core.calls import Message, ProviderCall, RelayRequest
+from gateway.core.calls import ProviderCall, RelayRequest
 from gateway.core.errors import Refused
-from gateway.providers.mistral import _request
+from gateway.core.messages import Message
+from gateway.providers.adapters.mistral import _request
+from gateway.providers.vendors import vendors
 from tests.gateway.arrivals import TIMEOUT_S, body_of, model, read
 from tests.gateway.arrivals import sent as sent_to
 from tests.vendor_rules.mistral import body as mistral
@@ -429,7 +431,7 @@ def test_native_call_is_within_limits_and_in_order() -> None:
     ask = Message("user", "And?"), Message("assistant", "Well")
     call = ProviderCall(model=LARGE, messages=(*given, *ask), timeout_s=TIMEOUT_S, temperature=2)
     fit = fitted(call, "mistral")
-    body = _request(fit)
+    body = _request(fit, vendors()["mistral"].config)
     assert mistral.faults(body) == []
     assert body["temperature"] == 1.5
     assert [message["role"] for message in body["messages"]] == [
@@ -437,4 +439,4 @@ def test_native_call_is_within_limits_and_in_order() -> None:
     ]
     assert len(fit.adjustments) == 3
     alone = fitted(ProviderCall(model=LARGE, messages=given[1:2], timeout_s=TIMEOUT_S), "mistral")
-    assert mistral.faults(_request(alone)) == []
+    assert mistral.faults(_request(alone, vendors()["mistral"].config)) == []

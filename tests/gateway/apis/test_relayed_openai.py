@@ -8,10 +8,12 @@ import pytest
 
 from gateway.apis.chat.chat import ChatCompletions
 from gateway.apis.families.fitting import fitted
-from gateway.core.calls import Message, ProviderCall, RelayRequest
+from gateway.core.calls import ProviderCall, RelayRequest
 from gateway.core.errors import Refused
+from gateway.core.messages import Message
 from gateway.core.usage_bound import OutputLimits
-from gateway.providers.openai import _request
+from gateway.providers.adapters.openai import _request
+from gateway.providers.vendors import vendors
 from tests.gateway.arrivals import TIMEOUT_S, body_of, model, read
 from tests.gateway.arrivals import sent as sent_to
 from tests.vendor_rules.openai import body as openai
@@ -339,4 +341,4 @@ def test_native_request_keeps_rules_of_every_family(name: str) -> None:
     call = ProviderCall(
         model=name, messages=messages, timeout_s=TIMEOUT_S, temperature=2, max_output_tokens=5
     )
-    assert openai.faults(_request(fitted(call, "openai"))) == []
+    assert openai.faults(_request(fitted(call, "openai"), vendors()["openai"].config)) == []

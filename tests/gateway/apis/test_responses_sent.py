@@ -18,6 +18,7 @@ from gateway.apis.responses.responses import Responses
 from gateway.core.calls import Completion, Dimensions
 from gateway.core.errors import Broken, RateLimited, Refused
 from gateway.core.seen import SeenOutput
+from gateway.core.usage_bound import UsesLimit
 from gateway.upstream.untrusted_json import ErrorAnswer
 from tests.gateway.arrivals import NAMES, body_of, model, read, sent, unchanged
 
@@ -55,23 +56,51 @@ def test_cap_is_written_over_callers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "most", "written"),
-    [(None, None, None), (20, None, 20), (None, 8, 8), (20, 8, 8), (3, 8, 3), (8.0, 8, 8)],
+    ("asked", "is_limited", "written"),
+    [
+        (None, False, None),
+        (20, False, 20),
+        (None, True, 8),
+        (20, True, 8),
+        (3, True, 3),
+        (8.0, True, 8),
+    ],
 )
 def test_hosted_calls_are_limited_only_if_limit_applies(
-    asked: float | None, most: int | None, written: int | None
+    asked: float | None, is_limited: bool, written: int | None
 ) -> None:
     for tool in ({"type": "web_search"}, {"type": "tool_search"}):
         body = ASKED | {"tools": [tool]} | ({"max_tool_calls": asked} if asked else {})
-        request = sent(read(DIALECT, body), MINI, hosted_calls=most)
+        request = sent(read(DIALECT, body), MINI, is_limited=is_limited)
         assert body_of(request).get("max_tool_calls") == written
-        is_changed = most is not None and written != asked
+        is_changed = is_limited and written != asked
         assert request.adjustments == (("max_tool_calls is sent as 8",) if is_changed else ())
+
+
+@pytest.mark.parametrize("is_limited", [True, False])
+@pytest.mark.parametrize(
+    ("asked", "most", "written"), [(None, 3, 3), (20, 3, 3), (2, 3, 2), (None, 20, 20), (9, 20, 9)]
+)
+def test_policys_number_of_searches_is_written(
+    is_limited: bool, asked: int | None, most: int, written: int
+) -> None:
+    limit = UsesLimit(most=most, policy="Few")
+    body = ASKED | {"tools": [{"type": "web_search"}], "max_tool_calls": asked}
+    request = sent(read(DIALECT, body), MINI, is_limited=is_limited, searches=limit)
+    assert body_of(request)["max_tool_calls"] == written
+    note = (f'max_tool_calls is sent as {written} by policy "Few"',)
+    assert request.adjustments == (() if written == asked else note)
+
+
+def test_policys_number_of_searches_is_not_for_other_tools() -> None:
+    body = ASKED | {"tools": [{"type": "tool_search"}]}
+    limit = UsesLimit(most=3, policy="Few")
+    assert "max_tool_calls" not in body_of(sent(read(DIALECT, body), MINI, searches=limit))
 
 
 def test_calls_of_clients_tools_are_not_limited() -> None:
     for tools in ([], [{"type": "function", "name": "f"}], [{"type": "custom", "name": "c"}]):
-        request = sent(read(DIALECT, ASKED | {"tools": tools}), MINI, hosted_calls=8)
+        request = sent(read(DIALECT, ASKED | {"tools": tools}), MINI, is_limited=True)
         assert "max_tool_calls" not in body_of(request)
 
 

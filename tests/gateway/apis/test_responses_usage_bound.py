@@ -9,10 +9,19 @@ import pytest
 from gateway.apis.arrival import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
 from gateway.apis.responses.responses import Responses
 from gateway.apis.responses.tools import CALLS_MAX, DESCRIBED_TOKENS
-from gateway.core.usage_bound import HOSTED_CALLS_MAX, SEARCH_TOKENS, OutputLimits, UsageBound
-from tests.gateway.arrivals import read, refusal
+from gateway.core.usage_bound import (
+    HOSTED_CALLS_MAX,
+    NO_USES,
+    SEARCH_TOKENS,
+    OutputLimits,
+    ToolUses,
+    UsageBound,
+    UsesLimit,
+)
+from tests.gateway.arrivals import model, read, refusal, sent
 
 DIALECT = Responses()
+MINI = model("gpt-4o-mini")
 ASKED: dict[str, Any] = {"model": "gpt-4o-mini", "input": "Hello"}
 SEARCH = {"type": "web_search"}
 WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
@@ -20,6 +29,13 @@ WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object
 
 def measured(**changes: Any) -> UsageBound:
     return read(DIALECT, ASKED | changes).usage_bound
+
+
+def uses(
+    *, is_limited: bool = False, searches: UsesLimit | None = None, **changes: Any
+) -> ToolUses:
+    call = read(DIALECT, ASKED | changes)
+    return sent(call, MINI, is_limited=is_limited, searches=searches).uses
 
 
 def refused(**changes: Any) -> str:
@@ -115,21 +131,21 @@ def test_unknown_item_is_bounded_by_context() -> None:
 
 
 def test_compaction_reads_request_once_more() -> None:
-    for changes in (
-        {"context_management": [{"type": "compaction"}]},
-        {"input": [{"role": "user", "content": "x"}, {"type": "compaction_trigger"}]},
-    ):
+    later: dict[str, Any] = {"context_management": [{"type": "compaction"}]}
+    now = {"input": [{"role": "user", "content": "x"}, {"type": "compaction_trigger"}]}
+    for changes in (later, now):
         usage_bound = measured(**changes)
-        assert (usage_bound.compactions, usage_bound.context_reads) == (1, 0)
-        assert usage_bound.unbounded is None
+        assert (usage_bound.context_reads, usage_bound.unbounded) == (0, None)
+        assert uses(**changes) == ToolUses(compactions=1)
 
 
 @pytest.mark.parametrize("kind", ["compaction", "compaction_summary", "context_compaction"])
 def test_compacted_conversation_is_text(kind: str) -> None:
     sealed = {"type": kind, "id": "cmp_1", "encrypted_content": "sealed"}
-    usage_bound = measured(input=[sealed, {"role": "user", "content": "x"}])
+    conversation = [sealed, {"role": "user", "content": "x"}]
+    usage_bound = measured(input=conversation)
     assert "sealed" in "".join(usage_bound.texts)
-    assert (usage_bound.compactions, usage_bound.context_reads) == (0, 0)
+    assert (usage_bound.context_reads, uses(input=conversation)) == (0, NO_USES)
 
 
 @pytest.mark.parametrize(
@@ -145,10 +161,11 @@ def test_tier_decides_price(tier: str | None, priced: str) -> None:
 
 def test_client_tools_are_accepted() -> None:
     nested = {"type": "namespace", "name": "crm", "tools": [WEATHER, {"type": "custom"}]}
-    usage_bound = measured(tools=[WEATHER, nested, {"type": "tool_search", "execution": "client"}])
+    tools = [WEATHER, nested, {"type": "tool_search", "execution": "client"}]
+    usage_bound = measured(tools=tools)
     # The two in the namespace, and the namespace itself.
     assert usage_bound.overhead_tokens == TOOLS_FRAME_TOKENS + 5 * TOOL_FRAME_TOKENS
-    assert (usage_bound.hosted_calls, usage_bound.searches, usage_bound.unbounded) == (0, 0, None)
+    assert (uses(tools=tools), usage_bound.unbounded) == (NO_USES, None)
 
 
 @pytest.mark.parametrize(
@@ -171,8 +188,8 @@ def test_tools_described_by_provider_are_measured(tool: dict[str, Any]) -> None:
 def test_searches_are_bounded_by_max_tool_calls(kind: str, calls: int) -> None:
     usage_bound = measured(tools=[{"type": kind}], max_tool_calls=calls)
     assert (usage_bound.context_reads, usage_bound.unbounded) == (0, None)
-    assert (usage_bound.hosted_calls, usage_bound.hosted_calls_guessed) == (calls, False)
-    assert (usage_bound.searches, usage_bound.search_previews) == (calls, 0)
+    found = uses(tools=[{"type": kind}], max_tool_calls=calls)
+    assert found == ToolUses(times=calls, each=SEARCH_TOKENS, searches=calls)
 
 
 @pytest.mark.parametrize(
@@ -190,41 +207,48 @@ def test_searches_are_bounded_by_max_tool_calls(kind: str, calls: int) -> None:
     ids=str,
 )
 def test_search_adds_tokens_by_its_size(options: dict[str, Any], tokens: int) -> None:
-    assert measured(tools=[SEARCH | options]).hosted_call_tokens == tokens
+    assert uses(tools=[SEARCH | options]).each == tokens
     nested = {"type": "namespace", "name": "n", "tools": [SEARCH | options]}
-    assert measured(tools=[nested]).hosted_call_tokens == tokens
+    assert uses(tools=[nested]).each == tokens
 
 
 @pytest.mark.parametrize("kind", ["web_search_preview", "web_search_preview_2025_03_11"])
-def test_searches_by_preview_have_own_bound(kind: str) -> None:
+def test_searches_by_preview_have_own_fee(kind: str) -> None:
     space = {"type": "namespace", "name": "n", "tools": [{"type": kind}]}
     for tools in ([{"type": kind}], [{"type": kind}, SEARCH], [SEARCH, space]):
-        usage_bound = measured(tools=tools, max_tool_calls=3)
-        assert (usage_bound.searches, usage_bound.search_previews) == (0, 3)
+        found = uses(tools=tools, max_tool_calls=3)
+        assert (found.searches, found.by_preview) == (3, True)
 
 
 def test_searches_without_max_tool_calls_are_guessed() -> None:
-    usage_bound = measured(tools=[SEARCH])
-    assert (usage_bound.hosted_calls, usage_bound.searches) == (HOSTED_CALLS_MAX, HOSTED_CALLS_MAX)
-    assert (usage_bound.hosted_calls_guessed, usage_bound.unbounded) == (True, None)
+    found = uses(tools=[SEARCH])
+    assert (found.times, found.searches) == (HOSTED_CALLS_MAX, HOSTED_CALLS_MAX)
+    assert measured(tools=[SEARCH]).unbounded is None
 
 
 @pytest.mark.parametrize(
     ("asked", "most", "calls"),
     [(None, None, HOSTED_CALLS_MAX), (None, 20, 20), (3, 20, 3), (30, 20, 20), (30, None, 30)],
 )
-def test_hosted_calls_are_limited(asked: int | None, most: int | None, calls: int) -> None:
-    limited = measured(tools=[SEARCH], max_tool_calls=asked).with_hosted_calls(most)
-    assert (limited.hosted_calls, limited.searches, limited.search_previews) == (calls, calls, 0)
-    preview = measured(tools=[{"type": "web_search_preview"}], max_tool_calls=asked)
-    assert preview.with_hosted_calls(most).search_previews == calls
-    assert measured().with_hosted_calls(most).hosted_calls == 0
+@pytest.mark.parametrize("tool", [SEARCH, {"type": "web_search_preview"}])
+def test_searches_are_bounded_by_policys_number(
+    tool: dict[str, Any], asked: int | None, most: int | None, calls: int
+) -> None:
+    limit = None if most is None else UsesLimit(most=most, policy="No")
+    found = uses(tools=[tool], max_tool_calls=asked, searches=limit)
+    assert (found.times, found.searches) == (calls, calls)
+    assert uses(searches=limit) == NO_USES
+
+
+@pytest.mark.parametrize(("asked", "calls"), [(None, HOSTED_CALLS_MAX), (3, 3), (30, 8)])
+def test_hosted_calls_are_bounded_where_limit_applies(asked: int | None, calls: int) -> None:
+    for tool in (SEARCH, {"type": "tool_search"}):
+        assert uses(tools=[tool], max_tool_calls=asked, is_limited=True).times == calls
 
 
 def test_tool_search_runs_at_provider_and_is_not_web_search() -> None:
-    usage_bound = measured(tools=[WEATHER, {"type": "tool_search"}], max_tool_calls=3)
-    assert (usage_bound.hosted_calls, usage_bound.searches) == (3, 0)
-    assert usage_bound.hosted_call_tokens == SEARCH_TOKENS
+    found = uses(tools=[WEATHER, {"type": "tool_search"}], max_tool_calls=3)
+    assert found == ToolUses(times=3, each=SEARCH_TOKENS)
 
 
 @pytest.mark.parametrize("calls", [0, -1, CALLS_MAX + 1, "3", True])
@@ -263,14 +287,13 @@ def test_unpriced_tools_are_refused_everywhere(tool: dict[str, Any]) -> None:
     "changes",
     [
         {"background": True},
-        {"previous_response_id": "resp_1"},
-        {"conversation": "conv_1"},
-        {"conversation": {"id": "conv_1"}},
+        {"previous_response_id": ["resp_1"]},
+        {"conversation": {"ids": "conv_1"}},
         {"prompt": {"id": "pmpt_1"}},
         {"multi_agent": {"enabled": True}},
         {"prompt_cache_options": {"comparison_response_id": "resp_1"}},
-        {"input": [{"type": "item_reference", "id": "msg_1"}]},
-        {"input": [{"id": "msg_1"}]},
+        {"input": [{"type": "item_reference"}]},
+        {"input": [{"id": 5}]},
         {"input": [{"type": "image_generation_call", "id": "ig_1"}]},
         user_turn({"type": "input_image", "file_id": "file_1"}),
         user_turn({"type": "input_file", "file_id": "file_1"}),
@@ -297,6 +320,34 @@ def test_unpriced_tools_are_refused_everywhere(tool: dict[str, Any]) -> None:
 )
 def test_stored_items_are_refused(changes: dict[str, Any]) -> None:
     assert refused(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "ids"),
+    [
+        ({}, ()),
+        ({"previous_response_id": "resp_1"}, ("resp_1",)),
+        ({"previous_response_id": "resp_1", "input": None}, ("resp_1",)),
+        ({"conversation": "conv_1", "input": []}, ("conv_1",)),
+        ({"conversation": {"id": "conv_1"}}, ("conv_1",)),
+        (
+            {
+                "input": [
+                    {"type": "reasoning", "id": "rs_1", "summary": []},
+                    {"type": "reasoning", "id": "rs_2", "encrypted_content": "x", "summary": []},
+                    {"type": "item_reference", "id": "msg_1"},
+                    {"id": "fc_1"},
+                    {"type": "message", "id": "msg_2", "role": "user", "content": "x"},
+                ]
+            },
+            ("msg_1", "fc_1", "rs_1"),
+        ),
+    ],
+)
+def test_ids_of_what_is_kept_are_named(changes: dict[str, Any], ids: tuple[str, ...]) -> None:
+    named = read(DIALECT, ASKED | changes).named
+    assert named is not None
+    assert named.ids == ids
 
 
 @pytest.mark.parametrize("name", ["background", "previous_response_id", "conversation", "prompt"])

@@ -217,6 +217,17 @@ def test_only_complete_events_are_passed_on(made: Made) -> None:
 # --- what is known on the way -----------------------------------------------------------------
 
 
+@pytest.mark.parametrize("cut_at", [0, 1, 4, 6])
+def test_comment_line_is_passed_on_at_once(cut_at: int) -> None:
+    reading, comment = of_messages(), b": ping\n"
+    event = b'data: {"type": "ping"}\n'
+    assert reading.take(event + b"\n" + comment[:cut_at]) == event + b"\n"
+    assert reading.take(comment[cut_at:]) == comment
+    assert reading.take(comment + event) == comment
+    assert reading.take(comment) == b""  # it stands in an event
+    assert reading.take(b"\n") == event + comment + b"\n"
+
+
 def test_truncated_message_has_no_usage_and_google_last_seen() -> None:
     messages = of_messages()
     stream = message_stream()

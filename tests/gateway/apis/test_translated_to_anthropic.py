@@ -11,8 +11,9 @@ import pytest
 
 from gateway.apis.families.fitting import fitted
 from gateway.apis.messages.request import headers_from, request_from
-from gateway.core.calls import Message, ProviderCall
+from gateway.core.calls import ProviderCall
 from gateway.core.errors import Refused
+from gateway.core.messages import Message
 from gateway.core.usage_bound import OutputCap
 from tests.gateway.translating import CALLED, CLAUDE, PIXEL, TALK, TIME, USER, WEATHER, fit
 from tests.vendor_rules.anthropic.body import NEWEST_VERSION, faults
@@ -219,7 +220,9 @@ def test_older_model_continues_last_turn_without_space_at_its_end() -> None:
 
 def test_native_call_is_fitted_too() -> None:
     turn = Message("assistant", "Yes ")
-    call = ProviderCall(model=OPUS_5, messages=(turn,), timeout_s=1, temperature=2.0)
+    call = ProviderCall(
+        model=OPUS_5, messages=(turn,), max_output_tokens=100, timeout_s=1, temperature=2.0
+    )
     request = sent(fitted(call, "anthropic"))
     assert [each["role"] for each in request["messages"]] == ["assistant", "user"]
     assert "temperature" not in request

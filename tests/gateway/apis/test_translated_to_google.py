@@ -272,7 +272,7 @@ async def test_answer_has_callers_own_names(streamed: bool) -> None:
     calls: list[Any] = [{"name": name, "arguments": {}} for name in (alias, "second")]
     async with connected() as wire:
         wire.fake.answers(tool_calls=calls)
-        provider = await wire.providers.get("google")
+        provider = await wire.providers.get(wire.providers.vendors["google"])
         if streamed:
             pieces = [piece async for piece in provider.stream(made, SeenOutput())]
             found = [p.tool_call.name for p in pieces if isinstance(p, Delta) and p.tool_call]

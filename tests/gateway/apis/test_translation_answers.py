@@ -16,8 +16,8 @@ from costs.core.usage import Usage
 from gateway.apis.chat.answers import ChatSpeaker
 from gateway.apis.generate import answer as generate_answer
 from gateway.apis.messages import answer as messages_answer
-from gateway.core.calls import Completion, Delta, ToolCall, ToolCallDelta
-from gateway.core.results import CallResult
+from gateway.core.calls import CallResult, Completion, Delta, ToolCallDelta
+from gateway.core.messages import ToolCall
 
 REQUEST = UUID("01a20f26-9bc3-73c6-a826-3bde5ca1c69b")
 

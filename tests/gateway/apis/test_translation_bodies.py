@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from gateway.core.calls import Image, Message, ResponseFormat, Tool, ToolCall
 from gateway.core.errors import Refused
+from gateway.core.messages import Image, Message, ResponseFormat, Tool, ToolCall
 from gateway.core.usage_bound import OutputCap
 from tests.gateway.translating import (
     CALLED,

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from gateway.apis.generate.request import config_from, contents_from
 from gateway.apis.json_schema import for_anthropic, for_google
 from gateway.apis.messages.request import headers_from, request_from
-from gateway.core.calls import Message, ProviderCall, ToolCall
+from gateway.core.calls import ProviderCall
+from gateway.core.messages import Message, ToolCall
 from gateway.core.usage_bound import OutputCap
 from tests.gateway.translating import (
     CALLED,

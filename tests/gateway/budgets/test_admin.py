@@ -28,6 +28,7 @@ def typed(org: Organization, **fields: Any) -> dict[str, Any]:
         "name": "Blue",
         "enabled": "on",
         "span": "month",
+        "hold": "whole",
         "limit_nanoeur": "5",
         "is_hard": "on",
         "team_id": "blue",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
+from django.utils.timezone import now
 
 from costs.core.calendar.periods import BudgetWindow
 from costs.core.money import euros
@@ -16,14 +18,18 @@ from gateway.budgets.operations import (
     is_of_model,
     update_budget,
 )
+from gateway.budgets.status import statuses
+from gateway.call.rules.budgets import budget_rule
 from gateway.call.runtime import Gateway
-from gateway.call.snapshot import budget_rule
 from gateway.models import AiRequestLog, Budget
+from gateway.providers.known import known_models
 from orgs.core.errors import Conflict, Missing
 from orgs.fields import new_id
 from orgs.models import Organization
 from tests.costs.books import check_the_books
+from tests.costs.charges import charge
 from tests.gateway.conftest import Asking
+from tests.gateway.local_rows import make_row
 
 pytestmark = pytest.mark.both_databases
 
@@ -80,8 +86,9 @@ def test_model_budget_counts_all_spellings(ask: Asking, acme: Organization, entr
 @pytest.mark.parametrize("entry", ["gpt-4o-mini", "openai/gpt-4o-mini", "gpt-4o*", "ft:*"])
 def test_model_budget_counts_fine_tunes(gateway: Gateway, acme: Organization, entry: str) -> None:
     rule = budget_rule(budget(acme, models=[entry]), gateway.catalog)
-    assert is_of_model(rule, "ft:gpt-4o-mini-2024-07-18:acme::abc")
-    assert not is_of_model(rule, "ft:gpt-4.1-mini:acme::abc") or entry == "ft:*"
+    is_of = partial(is_of_model, rule, known_models(acme.pk), provider="openai")
+    assert is_of("ft:gpt-4o-mini-2024-07-18:acme::abc")
+    assert not is_of("ft:gpt-4.1-mini:acme::abc") or entry == "ft:*"
 
 
 def test_other_model_is_not_limited(ask: Asking, acme: Organization) -> None:
@@ -190,3 +197,24 @@ def test_name_is_unique_and_deleted_budget_is_missing(gateway: Gateway, acme: Or
         budget(acme, "TEAM 1, monthly")
     with pytest.raises(Missing):
         update_budget(organization_id=acme.pk, budget_id=new_id(), enabled=True)
+
+
+@pytest.mark.parametrize(
+    ("entry", "is_counted"),
+    [
+        ("azure-eu/*", True),
+        ("azure-eu/gpt-4o", True),
+        ("gpt-4o", True),
+        ("region:eu", True),
+        ("openai/*", False),
+        ("azure-us/*", False),
+    ],
+)
+def test_budget_counts_earlier_charges_at_their_provider(
+    gateway: Gateway, acme: Organization, entry: str, is_counted: bool
+) -> None:
+    make_row("azure-eu", regions=["EU"])
+    charge(acme, 5 * EUR, provider="azure-eu", model="gpt-4o", occurred_at=now())
+    assert spent(budget(acme, models=[entry])) == (5 * EUR if is_counted else 0)
+    [status] = statuses(acme, now=now())
+    assert sum(status.by_day.values()) == (5 * EUR if is_counted else 0)

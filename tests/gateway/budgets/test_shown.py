@@ -28,7 +28,7 @@ CLIENTS = Callable[[User], Client]
 BUDGETS = "/costs/budgets"
 CREATE = "/costs/budgets/create"
 EUR = 10**9
-QUERIES_MAX = 12
+QUERIES_MAX = 13
 
 
 @pytest.fixture

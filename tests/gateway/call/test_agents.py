@@ -88,6 +88,26 @@ def test_turn_with_tool_call_and_second_turn_of_codex(ask: Asking, fake: FakePro
     assert fake.calls[-1].body["input"][-1] == result
 
 
+def test_task_of_subagent_of_codex_holds_its_text(ask: Asking, fake: FakeProvider) -> None:
+    """The provider encrypts it, so that only a model can read it."""
+    plain = send(ask, CODEX)
+    body, size = shape(CODEX).body, 1000
+    task = {
+        "type": "agent_message",
+        "id": "amsg_1",
+        "author": "/root",
+        "recipient": "/root/helper",
+        "content": [
+            {"type": "input_text", "text": "Message Type: NEW_TASK"},
+            {"type": "encrypted_content", "encrypted_content": "x" * size},
+        ],
+        "internal_chat_message_metadata_passthrough": {"turn_id": "turn_1"},
+    }
+    reply = send(ask, CODEX, body | {"input": [*body["input"], task]})
+    assert 0 < hold_of(reply) - hold_of(plain) < CENT
+    assert fake.calls[-1].body["input"][-1] == task
+
+
 def test_searches_of_codex_are_limited_held_and_charged(ask: Asking, fake: FakeProvider) -> None:
     fake.answers(web_searches=20, input_tokens=60_000, output_tokens=500)
     reply = send(ask, CODEX_SEARCHING)

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.call.runtime import Gateway
 from gateway.core.errors import RateLimited
-from gateway.upstream.network import TimeLimits
+from gateway.core.providers import TimeLimits
 from orgs.models import Organization
 from tests.factories import AliasFactory, PolicyFactory
 from tests.fake_provider import closed_port
@@ -124,7 +124,7 @@ def test_invalid_request_is_not_tried_again(
 def impatient(gateway: Gateway, vendors: FakeProvider) -> FakeProvider:
     """The vendors, with a timeout of 1.5 s; their SDKs are imported."""
     wire(gateway, vendors, limits=TimeLimits(total_s=1.5))
-    gateway.call_loop.call_sync(gateway.providers.get("openai"))
+    gateway.call_loop.call_sync(gateway.providers.get(gateway.providers.vendors["openai"]))
     return vendors
 
 

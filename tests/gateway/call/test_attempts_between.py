@@ -17,7 +17,7 @@ from costs.core.admission import Settlement
 from costs.core.holds import State
 from costs.core.rates import FREE
 from costs.models import CostEvent, Hold
-from gateway.call.idempotency import BETWEEN_ATTEMPTS
+from gateway.call.records.idempotency import BETWEEN_ATTEMPTS
 from gateway.call.runtime import Gateway
 from gateway.call.sdk import ai_request
 from gateway.core.errors import RateLimited

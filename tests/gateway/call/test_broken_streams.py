@@ -8,11 +8,13 @@ from typing import Any, Final
 import orjson
 import pytest
 
+from gateway.apis.generate.tools import PAGES_READS
 from gateway.call.runtime import Gateway
 from gateway.core.body_budget import CALLER_MAX_BYTES
 from gateway.core.seen import TEXT_FREE_BYTES
 from gateway.core.usage_bound import SEARCH_TOKENS
 from gateway.models import AiRequestLog
+from gateway.providers.catalog import load_catalog
 from gateway.providers.registry import Providers
 from orgs.models import ApiKey
 from tests.factories import RateFactory
@@ -65,13 +67,22 @@ def test_tools_of_client_do_not_read_context_again(
     assert row.cost_nanoeur < row.hold_nanoeur
 
 
+SEARCHING: Final[dict[str, Any]] = {"tools": [{"type": "web_search"}]}
+
+
 @pytest.mark.parametrize(
-    ("asked", "searches"), [({}, 0), ({"tools": [{"type": "web_search"}], "max_tool_calls": 2}, 2)]
+    ("asked", "shown", "searches"),
+    [
+        ({}, 5, 0),
+        (SEARCHING | {"max_tool_calls": 2}, 5, 2),
+        (SEARCHING | {"max_tool_calls": 3}, 1, 1),
+        (SEARCHING, 1, 1),
+    ],
 )
-def test_searches_add_no_more_often_than_request_allows(
-    ask: Asking, small: SmallVendor, asked: dict[str, Any], searches: int
+def test_searches_add_as_often_as_seen_and_request_allows(
+    ask: Asking, small: SmallVendor, asked: dict[str, Any], shown: int, searches: int
 ) -> None:
-    row = responses(ask, small, [item("web_search_call")] * 5, **asked)
+    row = responses(ask, small, [item("web_search_call")] * shown, **asked)
     added = row.usage["at_most"]["input_tokens"] - searches * SEARCH_TOKENS
     assert 0 < added < 1300  # the frame of tools is 1,024
 
@@ -84,6 +95,17 @@ def test_search_that_stream_does_not_show_is_counted(
     row = chats(ask, small, [chat({"content": "Hi"})], model=model)
     tokens = row.usage["at_most"]["input_tokens"]
     assert (tokens > SEARCH_TOKENS) is (model != GPT)
+
+
+@pytest.mark.parametrize(("tools", "reads"), [([{"urlContext": {}}], PAGES_READS), ([], 0)])
+def test_pages_fetched_in_silence_are_counted(
+    ask: Asking, small: SmallVendor, tools: list[Any], reads: int
+) -> None:
+    begun = {"candidates": [{"content": {"parts": [{"text": "Hi"}]}}]}
+    body = ASKED["generate"][2] | {"tools": tools}
+    row = broken(ask, small, GENERATED, GENERATED, body, begun)
+    context = load_catalog(sandbox=False).by_name[FLASH].context_tokens
+    assert row.usage["at_most"]["input_tokens"] // context == reads
 
 
 def chat(delta: dict[str, Any], index: int = 0, finish: str | None = None) -> dict[str, Any]:

@@ -31,6 +31,8 @@ from tests.gateway.conftest import Asking
 # Every bucket has a price of its own, far above that of text.
 HIGHEST: Final = {
     "input_audio_usd_per_mtok": Decimal(40),
+    "cache_write_5m_usd_per_mtok": Decimal(15),
+    "cache_write_30m_usd_per_mtok": Decimal(12),
     "cache_write_1h_usd_per_mtok": Decimal(20),
     "cache_write_12h_usd_per_mtok": Decimal(25),
     "web_search_usd_per_k": Decimal(30),
@@ -137,6 +139,7 @@ REQUESTS: Final = {
 }
 
 
+MARK: Final = {"type": "ephemeral"}
 HOUR: Final = {"type": "ephemeral", "ttl": "1h"}
 # A WAV file whose header has one sample a second: 1,000 bytes are 1,000 s, 10 to 32 tokens each.
 LYING_WAV: Final = (
@@ -221,6 +224,41 @@ INPUTS: Final = {
             },
         ),
         Usage(input_uncached=3 * SEARCH_TOKENS, web_search_previews=3),
+    ),
+    "conversation compacted within the answer": (
+        at(
+            "gpt-4o-mini",
+            "/v1/responses",
+            {
+                "input": "word " * 20_000,
+                "max_output_tokens": 16_000,
+                "context_management": [{"type": "compaction"}],
+            },
+        ),
+        Usage(input_uncached=2 * 100_000 + 16_000, output_text=2 * 16_000),
+    ),
+    "cache by default at openai": (
+        at("gpt-4o-mini", "/v1/responses", {"input": "word " * 20_000, "max_output_tokens": 16}),
+        Usage(cache_write_30m=100_000),
+    ),
+    **{
+        f"cache mark, {path}": (
+            at("claude-opus-4-6", path, turn(LONG | {"cache_control": MARK})),
+            Usage(cache_write_5m=100_000),
+        )
+        for path in ("/v1/messages", CHAT_PATH)
+    },
+    "cache mark of the whole prompt": (
+        at(
+            "claude-opus-4-6",
+            "/v1/messages",
+            turn({"type": "text", "text": "word " * 20_000}) | {"cache_control": MARK},
+        ),
+        Usage(cache_write_5m=100_000),
+    ),
+    "input that fills its context": (
+        at("claude-haiku-4-5", "/v1/messages", turn({"type": "text", "text": "word " * 60_000})),
+        Usage(input_uncached=200_000),
     ),
     "cache for 12 hours": (
         at(

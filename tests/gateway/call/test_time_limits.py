@@ -13,9 +13,9 @@ import pytest
 
 from gateway.call.reservation import DEADLINE_MARGIN_S, DRAIN_MAX_S
 from gateway.call.runtime import Gateway
+from gateway.core.providers import USUAL, TimeLimits
 from gateway.models import AiRequestLog
 from gateway.providers.registry import Providers
-from gateway.upstream.network import USUAL, TimeLimits
 from orgs.models import Organization
 from tests.fake_provider.thread import FakeProvider
 from tests.fake_provider.vendors import settings_at
@@ -47,7 +47,7 @@ def within(gateway: Gateway, vendors: FakeProvider) -> Callable[[TimeLimits], Fa
     def made(limits: TimeLimits) -> FakeProvider:
         wire(gateway, vendors, limits=limits)
         for vendor in ("openai", "anthropic"):
-            gateway.call_loop.call_sync(gateway.providers.get(vendor))
+            gateway.call_loop.call_sync(gateway.providers.get(gateway.providers.vendors[vendor]))
         return vendors
 
     return made

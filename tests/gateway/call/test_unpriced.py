@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -220,6 +221,11 @@ def test_speed_is_refused_where_model_has_only_one(ask: Asking, fake: FakeProvid
     assert messages(ask, model=HAIKU, speed="standard").status == 200
 
 
+def at_place(gateway: Gateway, place: str) -> None:
+    config = replace(gateway.providers.vendors["openai"], place=place)
+    gateway.providers.vendors = {**gateway.providers.vendors, "openai": config}
+
+
 @pytest.mark.parametrize("path", ["/api/ai/request", "/v1/chat/completions"])
 def test_region_of_host_is_held_and_charged(
     ask: Asking, gateway: Gateway, fake: FakeProvider, acme: Organization, path: str
@@ -229,7 +235,7 @@ def test_region_of_host_is_held_and_charged(
     usage = {"prompt_tokens": 10, "completion_tokens": 2}
     amounts, expected = [], []
     for place in ("global", "eu"):
-        gateway.providers.places = {"openai": place}
+        at_place(gateway, place)
         fake.answers(vendor="openai", usage=usage)
         reply = ask({"model": ASTRA, **text}, path=path)
         row = row_of(reply)
@@ -242,6 +248,6 @@ def test_region_of_host_is_held_and_charged(
     assert abs(expected[1] / expected[0] - Decimal("1.1")) < Decimal("0.001")
     for plain, regional in zip(*amounts, strict=True):
         assert abs(regional - plain * Decimal("1.1")) <= 2
-    gateway.providers.places = {"openai": "mars"}
+    at_place(gateway, "mars")
     reply = ask({"model": ASTRA, **text}, path=path)
     assert "has no price for place mars" in str(reply.json)

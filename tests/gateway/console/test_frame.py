@@ -189,7 +189,10 @@ def test_prices_are_added_and_never_edited(operator: Client) -> None:
 
 def test_operators_edit_policies_with_same_checks(operator: Client, acme: Organization) -> None:
     address = reverse("admin:gateway_policy_add")
-    typed = {"org": str(acme.pk), "name": "P", "enabled": "on", "allowed_models": "gpt-4o, gpt-4"}
+    typed = {
+        **{"org": str(acme.pk), "name": "P", "mode": "on", "hold": "whole", "wait_s": "20"},
+        "allowed_models": "gpt-4o, gpt-4",
+    }
     assert "is not a valid model name" in (
         operator.post(address, typed | {"blocked_models": "gpt 4"}).content.decode()
     )

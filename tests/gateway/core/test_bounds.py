@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final, Literal
 from unicodedata import normalize
 
@@ -13,16 +14,15 @@ from gateway.core.bounds import (
     MESSAGE_FRAME_TOKENS,
     PAGE_TEXT_TOKENS,
     REQUEST_FRAME_TOKENS,
-    added_tokens_at_most,
-    counted_tokens,
     counted_tokens_at_most,
     input_tokens_at_most,
     input_with_uses,
     least_cap,
     output_cap,
     output_tokens_at_most,
-    searches_at_most,
     text_bytes,
+    uses_at_most,
+    vendors_count_at_most,
 )
 from gateway.core.model_names import UNLISTED_CAP_TOKENS, Model
 from gateway.core.usage_bound import (
@@ -34,6 +34,7 @@ from gateway.core.usage_bound import (
     OutputLimits,
     ToolUses,
     UsageBound,
+    UsesLimit,
 )
 from gateway.providers import tokens
 
@@ -86,6 +87,37 @@ def test_text_is_measured_in_its_longest_form(text: str, size: int) -> None:
 def test_tokens_of_compatibility_characters_are_counted_in_their_longer_form() -> None:
     usage_bound = UsageBound(texts=("\ufdfa" * 100,))
     assert tokens.count_tokens(usage_bound, CLAUDE) >= 15 * 100
+
+
+@given(st.integers(0, 3_000_000), st.integers(0, 500), st.integers(0, 40))
+def test_input_is_at_most_what_vendor_accepts(size: int, messages: int, images: int) -> None:
+    usage_bound = UsageBound(messages=messages, images=images)
+    accepted = replace(MODEL, image_tokens=5_000)
+    for unclear in (
+        replace(accepted, is_listed=False),
+        replace(accepted, id="mistral-large-latest"),
+        replace(accepted, id="text-embedding-3-small"),
+    ):
+        whole = input_tokens_at_most(usage_bound, unclear, text_bytes=size)
+        assert whole >= size + 5_000 * images
+        found = input_tokens_at_most(usage_bound, accepted, text_bytes=size)
+        assert found == min(whole, MODEL.context_tokens)
+        counted = counted_tokens_at_most(usage_bound, accepted, counted=size)
+        assert found <= counted <= MODEL.context_tokens
+
+
+def test_larger_context_is_that_of_models_that_have_it() -> None:
+    sonnet = replace(MODEL, context_tokens=200_000, beta_context_tokens=1_000_000)
+    for model, most in ((sonnet, 200_000), (sonnet.with_beta_context(), 1_000_000)):
+        assert input_tokens_at_most(UsageBound(), model, text_bytes=2_000_000) == most
+    assert MODEL.with_beta_context() == MODEL
+
+
+@given(st.integers(0, 2_000_000), st.integers(0, 500))
+def test_vendors_count_has_margin_and_frames(counted: int, messages: int) -> None:
+    found = vendors_count_at_most(UsageBound(messages=messages, images=3), counted=counted)
+    frames = messages * MESSAGE_FRAME_TOKENS + REQUEST_FRAME_TOKENS
+    assert found == counted + frames + -(-counted // 50)
 
 
 def test_message_frames_are_in_both_bounds() -> None:
@@ -235,12 +267,10 @@ def test_thinking_is_below_lowered_cap(asked: int | None, budget: int, cap: int,
 
 def test_search_model_searches_and_reads_results_unasked() -> None:
     model = Model(id="gpt-4o-search-preview", provider="openai", context_tokens=128_000)
-    asked = UsageBound(texts=("hi",), messages=1)
-    assert searches_at_most(asked, model) == 1
-    plain = input_tokens_at_most(asked, MODEL, text_bytes=2)
-    assert input_tokens_at_most(asked, model, text_bytes=2) == plain + SEARCH_TOKENS
-    assert searches_at_most(asked, MODEL) == 0
-    assert searches_at_most(UsageBound(searches=3), model) == 3
+    assert uses_at_most(NO_USES, model) == ToolUses(times=1, each=SEARCH_TOKENS, searches=1)
+    assert uses_at_most(NO_USES, MODEL) == NO_USES
+    three = ToolUses(times=3, each=50, searches=3)
+    assert uses_at_most(three, model) == uses_at_most(three, MODEL) == three
 
 
 def test_pages_are_images_and_text_within_context() -> None:
@@ -248,7 +278,7 @@ def test_pages_are_images_and_text_within_context() -> None:
     frame = input_tokens_at_most(UsageBound(), model, text_bytes=0)
     for pages, most in ((3, 3 * (1_000 + PAGE_TEXT_TOKENS)), (600, 200_000)):
         found = input_tokens_at_most(UsageBound(pages=pages), model, text_bytes=0)
-        assert found == most + frame
+        assert found == min(most + frame, model.context_tokens)
 
 
 def test_input_is_read_again_after_uses_of_tools_within_context() -> None:
@@ -268,25 +298,35 @@ def test_input_is_read_again_after_uses_of_tools_within_context() -> None:
 @pytest.mark.parametrize(
     ("calls", "compactions", "times", "added"),
     [
-        (0, 0, None, 0),
-        (3, 0, None, 3 * 50),
+        (0, 0, 9, 0),
+        (3, 0, 0, 0),
         (3, 0, 2, 2 * 50),
         (3, 0, 9, 3 * 50),
-        (0, 1, None, 1000),
+        (0, 1, 9, 1000),
         (0, 1, 0, 0),
-        (3, 1, None, 2 * 3 * 50 + 1000),
+        (3, 1, 1, 2 * 50 + 1000),
+        (3, 1, 9, 2 * 3 * 50 + 1000),
     ],
 )
-def test_hosted_calls_and_compactions_add_input(
-    calls: int, compactions: int, times: int | None, added: int
+def test_uses_that_are_read_within_figure_and_compactions_add_input(
+    calls: int, compactions: int, times: int, added: int
 ) -> None:
-    asked = UsageBound(hosted_calls=calls, hosted_call_tokens=50, compactions=compactions)
-    assert added_tokens_at_most(asked, MODEL, once=1000, times=times) == added
-    plain = input_tokens_at_most(UsageBound(), MODEL, text_bytes=1000)
-    found = input_tokens_at_most(asked, MODEL, text_bytes=1000)
-    assert found == plain + added_tokens_at_most(asked, MODEL, once=plain)
+    uses = ToolUses(times=calls, each=50, compactions=compactions)
+    assert input_with_uses(uses.first(times), MODEL, tokens=1000) == 1000 + added
 
 
-def test_tokens_of_policy_are_those_of_request() -> None:
-    asked = UsageBound(hosted_calls=3, hosted_call_tokens=50)
-    assert counted_tokens(asked, MODEL, counted=7) == counted_tokens(UsageBound(), MODEL, counted=7)
+# --- limits of uses ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("searches", [True, False])
+@pytest.mark.parametrize("is_limited", [True, False])
+def test_policys_number_replaces_gateways_for_searches_alone(
+    is_limited: bool, searches: bool
+) -> None:
+    plain = OutputCap(100, is_written=True, is_limited=is_limited)
+    gateways = UsesLimit(most=8) if is_limited else None
+    assert plain.uses_limit(8, searches=searches) == gateways
+    for most in (3, 20):
+        limit = UsesLimit(most=most, policy="No")
+        found = replace(plain, searches=limit).uses_limit(8, searches=searches)
+        assert found == (limit if searches else gateways)

@@ -8,8 +8,9 @@ from uuid import UUID
 
 import pytest
 
-from gateway.core.calls import DIMENSIONS, Call, Dimensions, Message, Principal, ProviderCall
+from gateway.core.calls import DIMENSIONS, Call, Dimensions, Principal, ProviderCall
 from gateway.core.errors import Refused
+from gateway.core.messages import Message
 from gateway.core.model_names import Model
 from gateway.core.request_body import MESSAGES_MAX, NAME_IN_JSON, TOKENS_MAX, call_from
 from gateway.core.usage_bound import OutputCap, OutputLimits

@@ -141,6 +141,13 @@ def test_output_is_hidden_until_each_choice_shows_some() -> None:
     assert at_most(seen, now_s=99.0) == 2 * (4 * RATE + ON_ITS_WAY)
 
 
+def test_output_that_slow_client_keeps_unread_counts_by_time() -> None:
+    seen = seen_after("one", "two")  # until 2 s
+    assert at_most(seen, counted=2, now_s=5.0) == 2 + 1 + ON_ITS_WAY
+    seen.is_behind = True
+    assert at_most(seen, counted=2, now_s=5.0) == 2 + 1 + ON_ITS_WAY + 3 * RATE
+
+
 @given(st.lists(st.text(max_size=20), max_size=30))
 def test_more_output_never_lowers_bound(texts: list[str]) -> None:
     few, more = seen_after(*texts[:-1]), seen_after(*texts)

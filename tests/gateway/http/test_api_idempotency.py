@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from costs.ledger.connect import open_store
 from costs.models import CostEvent
-from gateway.call import idempotency
+from gateway.call.records import idempotency
 from gateway.call.runtime import Gateway
 from gateway.core.errors import Broken, Rejected
 from gateway.models import AiRequestLog, IdempotencyKey

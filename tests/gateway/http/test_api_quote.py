@@ -30,6 +30,9 @@ FIELDS = {
     "outputCap",
     "boundEur",
     "expectedEur",
+    "outcome",
+    "waitS",
+    "waitsFor",
     "limits",
 }
 
@@ -41,6 +44,7 @@ def quote(ask: Asking, **changes: Any) -> Any:
     assert "x-pulse-request-id" in reply.headers
     assert reply.json["success"] is True
     assert reply.json["allowed"] is (reply.json["code"] is None)
+    assert (reply.json["outcome"] == "refused") <= (not reply.json["allowed"])
     return reply.json
 
 
@@ -57,6 +61,9 @@ def test_quote_has_documented_fields(ask_both: Asking, acme: Organization) -> No
         "outputCap": 1000,
         "boundEur": 0.000557591,  # (9 bytes + 16 + 64) x 0.15 + 1000 x 0.60, over 1.10
         "expectedEur": 0.000140864,  # 9 in, 256 out: the model has not been used yet
+        "outcome": "admitted",
+        "waitS": None,
+        "waitsFor": [],
         "limits": [
             {
                 "policy": "Production Policy",

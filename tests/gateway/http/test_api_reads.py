@@ -25,7 +25,7 @@ from gateway.call.runtime import Gateway
 from gateway.core.errors import Broken
 from gateway.http.health import CHECKS_KEPT_S, COMMIT_WITHIN_S, readyz
 from gateway.http.native.reads import LIMIT_MAX
-from gateway.http.openapi.values import SUMMARY_FIELDS
+from gateway.http.openapi.requests import SUMMARY_FIELDS
 from orgs.fields import new_id
 from orgs.models import Organization
 from tests.factories import AiRequestLogFactory, ExchangeRateFactory, PolicyFactory, RateCardFactory
@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_database
 HELLO = {"model": "sandbox-small", "prompt": "Say hello"}
 KNOWN = (
     "Known parameters: status, code, model, provider, userId, teamId, projectId, appId, clientId, "
-    "taskType, from, to, estimated, limit, cursor"
+    "taskType, sessionId, agentId, from, to, estimated, watched, limit, cursor"
 )
 NOON = datetime(2025, 6, 1, 12, tzinfo=UTC)
 
@@ -138,6 +138,9 @@ def test_estimated_part_is_listed_and_what_had_no_price(ask: Asking, acme: Organ
         org=acme, estimated_nanoeur=2_328, usage={"buckets": {}, "unpriced": unpriced}
     )
     AiRequestLogFactory.create(org=acme)
+    AiRequestLogFactory.create(org=acme, refused_by_watched=True)
+    [watched] = listed(ask, "?watched=yes")["requests"]
+    assert watched["estimatedEur"] == 0
     [found] = listed(ask, "?estimated=yes")["requests"]
     assert (found["requestId"], found["estimatedEur"]) == (str(row.pk), 0.000002328)
     detail = ask(method="GET", path=f"/api/ai/requests/{row.pk}").json["request"]
@@ -260,6 +263,7 @@ def test_health_and_readiness_are_ok(ask_both: Asking) -> None:
         "status": "ready",
         "database": "ok",
         "migrations": "applied",
+        "databaseMs": ready.json["databaseMs"],
         "oldestUnsettledHoldS": None,
         "overdueHolds": 0,
         "exchangeRate": ready.json["exchangeRate"],

@@ -11,8 +11,8 @@ import pytest
 from costs.models import CostEvent, Hold, Period
 from gateway.call.runtime import Gateway
 from gateway.core import errors
+from gateway.core.providers import TimeLimits
 from gateway.models import AiRequestLog, Policy
-from gateway.upstream.network import TimeLimits
 from orgs.models import Organization
 from tests.factories import PolicyFactory
 from tests.gateway.conftest import Asking
@@ -119,7 +119,7 @@ def test_room_held_by_calls_in_flight_has_retry_after_of_one_second(
     ask: Asking, acme: Organization, gateway: Gateway, api_key: str
 ) -> None:
     bound = ask(HELLO, path="/api/ai/quote").json["boundEur"]
-    policy(acme, max_cost_per_day_nanoeur=round(bound * EUR * 1.5))
+    policy(acme, max_cost_per_day_nanoeur=round(bound * EUR * 1.5), wait_s=0)
     provider = StandIn(waits=True)
     gateway.providers = Only(provider)
     body = b'{"model": "sandbox-small", "prompt": "Say hello", "maxTokens": 16384}'
@@ -130,7 +130,7 @@ def test_room_held_by_calls_in_flight_has_retry_after_of_one_second(
     Organization.objects.update(on_disconnect=Organization.OnDisconnect.DRAIN)
     gone.run()
     reply = ask(HELLO | {"maxTokens": 16384})
-    assert reply.refusal[:2] == (403, "daily_cost_limit")
+    assert reply.refusal[:2] == (429, "rate_limited")
     assert reply.headers["retry-after"] == "1"
     provider.may_end.set()
     until(lambda: not gateway.tasks)
@@ -172,7 +172,7 @@ def test_checks_run_in_order_block_allow_tokens_cost(ask: Asking, acme: Organiza
 
 
 def test_disabled_policy_has_no_effect(ask: Asking, acme: Organization) -> None:
-    policy(acme, blocked_models=["*"], enabled=False)
+    policy(acme, blocked_models=["*"], mode="off")
     assert ask(HELLO).status == 200
 
 

@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 
 from costs.models import Hold
-from gateway.call.runtime import Gateway
 from gateway.core.usage_bound import HOSTED_CALLS_MAX, SEARCH_TOKENS
 from orgs.models import Organization
 from tests.factories import PolicyFactory, RateFactory
 from tests.fake_provider.thread import FakeProvider
 from tests.gateway.attempts import row_of
 from tests.gateway.conftest import Asking
-from tests.gateway.wire import Reply, send_to_api
+from tests.gateway.wire import Reply
 from tests.vendor_rules.mistral import body as mistral
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -59,7 +58,8 @@ def test_response_is_relayed_and_charged(ask: Asking, vendors: FakeProvider) -> 
     assert row.cost_nanoeur == 19_091
     assert reply.headers["x-pulse-cost-eur"] == "0.000019091"
     [call] = vendors.calls
-    assert (call.body["store"], call.body["service_tier"]) == (False, "default")
+    assert call.body["service_tier"] == "default"
+    assert "store" not in call.body  # as the client asks
 
 
 @pytest.mark.parametrize("status", ["completed", "incomplete", "failed"])
@@ -121,20 +121,9 @@ def test_searches_are_limited_if_limit_applies(
     assert holds[0] == holds[2] < 9 * each
 
 
-def test_websocket_is_answered_at_once_with_426(gateway: Gateway) -> None:
-    headers = {"upgrade": "WebSocket", "connection": "Upgrade", "sec-websocket-version": "13"}
-    reply = send_to_api("GET", RESPONSES, headers=headers)
-    assert reply.status == 426
-    assert reply.json["error"]["message"] == "WebSocket is not supported here; use POST over HTTP"
-    assert set(reply.json["error"]) == {"message", "type", "param", "code"}
-    assert send_to_api("GET", RESPONSES).status == 405
-    assert send_to_api("GET", CHAT, headers=headers).status == 405
-
-
 @pytest.mark.parametrize(
     "changes",
     [
-        {"previous_response_id": "resp_1"},
         {"background": True},
         {"tools": [{"type": "code_interpreter", "container": {"type": "auto"}}]},
         {"model": "claude-3-5-sonnet-20241022"},

@@ -3,126 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, Final
-from urllib.request import Request, urlopen
 
 import pytest
 
 from costs.models import CostEvent
-from gateway.call.runtime import Gateway
-from gateway.providers.registry import Providers
-from orgs.models import Organization
-from tests.factories import PolicyFactory
 from tests.fake_provider import FakeProvider
-from tests.fake_provider.vendors import KEYS, settings_at
+from tests.fake_provider.vendors import KEYS
 from tests.gateway.attempts import row_of
 from tests.gateway.conftest import Asking
-from tests.gateway.small_vendor import SmallVendor
+from tests.gateway.http.vendor_apis import (
+    FLASH,
+    GENERATE,
+    MESSAGES,
+    PROMPT,
+    Api,
+    both_ways,
+    directly,
+    error_in,
+    every_api,
+)
 from tests.gateway.wire import Reply
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-PROMPT: Final = "Say hello to «ü» and \u2028 \\ them"
-SONNET: Final = "claude-3-5-sonnet-20241022"
-FLASH: Final = "gemini-2.0-flash"
 EUR: Final = 10**9
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Api:
-    """One of the two APIs: its requests and its errors."""
-
-    vendor: str
-    model: str
-    key_header: str
-    plain: str
-    streamed: str
-    counted: str
-    body: dict[str, Any]
-
-    def asking(self, *, stream: bool = False, **changes: Any) -> dict[str, Any]:
-        """Return the path and the body of a request."""
-        more = {"stream": True} if stream and self.vendor == "anthropic" else {}
-        path = self.streamed if stream else self.plain
-        return {"path": path, "body": self.body | more | changes}
-
-
-MESSAGES: Final = Api(
-    vendor="anthropic",
-    model=SONNET,
-    key_header="x-api-key",
-    plain="/v1/messages",
-    streamed="/v1/messages",
-    counted="/v1/messages/count_tokens",
-    body={
-        "model": SONNET,
-        "max_tokens": 50,
-        "system": "Be brief",
-        "messages": [{"role": "user", "content": PROMPT}],
-    },
-)
-GENERATE: Final = Api(
-    vendor="google",
-    model=FLASH,
-    key_header="x-goog-api-key",
-    plain=f"/v1beta/models/{FLASH}:generateContent",
-    streamed=f"/v1beta/models/{FLASH}:streamGenerateContent?alt=sse",
-    counted=f"/v1beta/models/{FLASH}:countTokens",
-    body={
-        "systemInstruction": {"parts": [{"text": "Be brief"}]},
-        "contents": [{"role": "user", "parts": [{"text": PROMPT}]}],
-        "generationConfig": {"maxOutputTokens": 50},
-    },
-)
-every_api = pytest.mark.parametrize("api", [MESSAGES, GENERATE], ids=["messages", "generate"])
-both_ways = pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
-
-
-@pytest.fixture
-def small(gateway: Gateway) -> Iterator[SmallVendor]:
-    """A fake vendor that returns configured answers, in place of both."""
-    with SmallVendor() as running:
-        base_urls = {"anthropic": running.url, "google": running.url}
-        gateway.providers = Providers(settings_at(base_urls), sandbox=True)
-        yield running
-
-
-@pytest.fixture
-def limited(acme: Organization) -> Callable[..., None]:
-    """Give Acme a policy."""
-
-    def made(**limits: Any) -> None:
-        PolicyFactory.create(org=acme, name="P", **limits)
-
-    return made
-
-
-def error_in(api: Api, reply: Reply) -> tuple[str, str]:
-    """Return the type and message of an error in the client's format."""
-    body = reply.json
-    if api.vendor == "anthropic":
-        assert body.keys() == {"type", "error"}
-        assert (body["type"], body["error"].keys()) == ("error", {"type", "message"})
-        return body["error"]["type"], body["error"]["message"]
-    assert body.keys() == {"error"}
-    assert body["error"].keys() == {"code", "message", "status"}
-    assert body["error"]["code"] == reply.status
-    return body["error"]["status"], body["error"]["message"]
-
-
-def directly(vendors: FakeProvider, api: Api, *, stream: bool) -> bytes:
-    """Return the vendor's own answer."""
-    asked = api.asking(stream=stream)
-    request = Request(  # noqa: S310  loopback
-        vendors.base_url(api.vendor) + asked["path"],
-        data=json.dumps(asked["body"]).encode(),
-        headers={"content-type": "application/json", "x-api-key": "k"},
-    )
-    with urlopen(request, timeout=5) as answer:  # noqa: S310
-        content: bytes = answer.read()
-        return content
 
 
 # --- relayed ----------------------------------------------------------------------------------
@@ -223,8 +129,8 @@ def test_refusal_is_in_clients_format_and_calls_no_provider(
     limited(blocked_models=[api.model])
     reply = ask(**api.asking(stream=stream))
     sentence = f'Model {api.model} is blocked by policy "P"'
-    status, kind = (400, "invalid_request_error") if api is MESSAGES else (404, "NOT_FOUND")
-    assert (reply.status, error_in(api, reply)) == (status, (kind, sentence))
+    kind = "invalid_request_error" if api is MESSAGES else "INVALID_ARGUMENT"
+    assert (reply.status, error_in(api, reply)) == (400, (kind, sentence))
     assert reply.headers["x-pulse-error-code"] == "model_blocked"
     assert (row_of(reply).status, row_of(reply).code) == ("blocked", "model_blocked")
     assert vendors.calls == []
@@ -390,131 +296,3 @@ def test_bounded_searches_are_held_and_charged(
     fee, read = 2 * EUR // 20, 3 * 20_000 * 3_000
     assert fee + read < (row.hold_nanoeur or 0) * 1.1 < fee + 2 * read
     assert (row.cost_nanoeur or 0) > fee // 1.1
-
-
-# --- counting ---------------------------------------------------------------------------------
-
-COUNTS: Final = {MESSAGES.vendor: b'{"input_tokens": 12}', GENERATE.vendor: b'{ "totalTokens": 3}'}
-
-
-@every_api
-def test_counting_is_free_and_recorded(
-    ask: Asking, small: SmallVendor, limited: Callable[..., None], api: Api
-) -> None:
-    limited(max_cost_per_day_nanoeur=1, max_tokens_per_request=1)
-    small.answers(api.counted, COUNTS[api.vendor])
-    reply = ask(path=api.counted, body=api.body)
-    assert (reply.status, reply.body) == (200, COUNTS[api.vendor])
-    assert float(reply.headers["x-pulse-cost-eur"]) == 0
-    row = row_of(reply)
-    assert (row.status, row.model, row.hold_nanoeur, row.cost_nanoeur) == ("ok", api.model, 0, 0)
-    [seen] = small.seen
-    assert "service_tier" not in seen.body
-    assert seen.headers[api.key_header] == KEYS[api.vendor]
-
-
-@every_api
-def test_counting_is_subject_to_policies_and_switch(
-    ask: Asking, small: SmallVendor, limited: Callable[..., None], api: Api
-) -> None:
-    small.answers(api.counted, COUNTS[api.vendor])
-    Organization.objects.update(ai_gateway_enabled=False)
-    reply = ask(path=api.counted, body=api.body)
-    assert reply.headers["x-pulse-error-code"] == "gateway_disabled"
-    Organization.objects.update(ai_gateway_enabled=True)
-    limited(blocked_models=["*"])
-    reply = ask(path=api.counted, body=api.body)
-    assert reply.headers["x-pulse-error-code"] == "model_blocked"
-    assert small.seen == []
-
-
-@every_api
-@pytest.mark.parametrize("body", [b'{"error": {"message": "no"}}', b"not JSON", b""])
-def test_invalid_count_is_error(ask: Asking, small: SmallVendor, api: Api, body: bytes) -> None:
-    small.answers(api.counted, body)
-    reply = ask(path=api.counted, body=api.body)
-    assert (reply.status, reply.headers["x-pulse-error-code"]) == (502, "provider_error")
-    assert row_of(reply).cost_nanoeur == 0
-
-
-# --- streams that break, and arrays -----------------------------------------------------------
-
-
-def test_broken_message_stream_ends_with_error_event(ask: Asking, vendors: FakeProvider) -> None:
-    whole = directly(vendors, MESSAGES, stream=True)
-    vendors.answers(cut_after_bytes=whole.index(b"event: message_delta") + 30)
-    reply = ask(**MESSAGES.asking(stream=True))
-    *_, last = reply.body.removesuffix(b"\n\n").split(b"\n\n")
-    name, data = last.split(b"\n")
-    assert name == b"event: error"
-    error = json.loads(data.removeprefix(b"data: "))
-    assert (error["type"], error["error"]["type"]) == ("error", "api_error")
-    assert whole.startswith(reply.body.removesuffix(last + b"\n\n"))
-    row = row_of(reply)
-    assert row.status == "unknown"
-    assert 0 < (row.estimated_nanoeur or 0) == (row.cost_nanoeur or 0) < (row.hold_nanoeur or 0)
-
-
-def chunks(count: int) -> list[bytes]:
-    """Return the elements of a streamed array."""
-    last = count - 1
-    return [
-        json.dumps(
-            {
-                "candidates": [
-                    {
-                        "content": {"parts": [{"text": f'{{[{index}]}}" \\'}]},
-                        **({"finishReason": "STOP"} if index == last else {}),
-                    }
-                ],
-                "modelVersion": FLASH,
-                "usageMetadata": {
-                    "promptTokenCount": 4,
-                    "candidatesTokenCount": index + 1,
-                    "totalTokenCount": index + 5,
-                },
-            },
-            indent=2,
-        ).encode()
-        for index in range(count)
-    ]
-
-
-@pytest.mark.parametrize("version", ["v1", "v1beta"])
-def test_array_stream_is_relayed_byte_for_byte_and_charged(
-    ask: Asking, small: SmallVendor, version: str
-) -> None:
-    path = f"/{version}/models/{FLASH}:streamGenerateContent"
-    stream = b"[" + b"\n,\r\n".join(chunks(30)) + b"\n]\n"
-    small.answers(path, stream, kind="application/json; charset=UTF-8")
-    for query in ("", "?alt=json", "?prettyPrint=false"):
-        reply = ask(path=path + query, body=GENERATE.body)
-        assert (reply.status, reply.body) == (200, stream)
-        assert reply.headers["content-type"] == "application/json; charset=UTF-8"
-        row = row_of(reply)
-        assert (row.status, row.input_tokens, row.output_tokens) == ("ok", 4, 30)
-        assert row.finish_reason == "stop"
-
-
-def test_broken_array_stream_is_closed_with_error(ask: Asking, small: SmallVendor) -> None:
-    path = f"/v1beta/models/{FLASH}:streamGenerateContent"
-    begun = b"[" + b",".join(chunks(3)[:2])
-    small.answers(path, begun + b', {"candidates": [', cut=True)
-    reply = ask(path=path, body=GENERATE.body)
-    assert reply.status == 200
-    assert reply.body.startswith(begun)
-    *_, last = reply.json
-    assert (last["error"]["code"], last["error"]["status"]) == (502, "UNAVAILABLE")
-    row = row_of(reply)
-    assert row.status == "unknown"
-    assert 0 < (row.estimated_nanoeur or 0) == (row.cost_nanoeur or 0) < (row.hold_nanoeur or 0)
-
-
-@pytest.mark.parametrize("body", [b"[]", b"{}", b"", b"nothing", b'[{"error": {"message": "no"}}]'])
-def test_array_stream_without_answer_is_error(ask: Asking, small: SmallVendor, body: bytes) -> None:
-    path = f"/v1beta/models/{FLASH}:streamGenerateContent"
-    small.answers(path, body)
-    reply = ask(path=path, body=GENERATE.body)
-    error = reply.json[-1] if reply.status == 200 else reply.json
-    assert error["error"]["code"] == 502
-    assert row_of(reply).status == "unknown"

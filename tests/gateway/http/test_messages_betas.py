@@ -255,6 +255,14 @@ PASSES: Final[dict[str, dict[str, Any]]] = {
     "output_config.task_budget": {"output_config": {"task_budget": {"total": 20_000}}},
     "thinking.block_binding": {"thinking": {"type": "adaptive", "block_binding": {}}},
     "thinking.display": {"thinking": {"type": "adaptive", "display": "updates"}},
+    "safeguards": {
+        "safeguards": [
+            {
+                "type": "dangerous_tool_use",
+                "classifier_context": {"prior_turn_context": [{"tool_use_ids": ["toolu_1"]}]},
+            }
+        ]
+    },
     "context_hint": {"context_hint": {"x": 1}},
     "max_tokens above 128000": {"max_tokens": 200_000},
 }

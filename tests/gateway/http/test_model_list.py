@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,9 +17,13 @@ from gateway.core.model_entries import model_entries
 from gateway.core.model_names import Offered
 from gateway.guards.offered import Offer
 from gateway.guards.policies import Rule, model_verdicts
+from gateway.keys.operations import KeyLimits, create_key
 from gateway.models import AiRequestLog
 from gateway.providers.catalog import load_catalog
+from gateway.providers.known import callable_names
 from gateway.providers.registry import Providers
+from gateway.providers.served import usable_model
+from orgs.keys.operations import rotate_key
 from orgs.models import Organization
 from tests.factories import AliasFactory, PolicyFactory, RateFactory
 from tests.fake_provider.vendors import settings_at
@@ -35,9 +41,13 @@ AS_ANTHROPIC = {"anthropic-version": "2023-06-01"}
 def offer(*aliases: Alias, allowed: tuple[str, ...] = (), blocked: tuple[str, ...] = ()) -> Offer:
     has, lacks = model_entries(CATALOG, allowed), model_entries(CATALOG, blocked)
     rules = (Rule(id="1", name="P", allowed=has, blocked=lacks), Rule(id="2", name="Q"))
+    providers = {
+        name: replace(vendor.config, fault=None if name in ("openai", "anthropic") else "no key")
+        for name, vendor in CATALOG.vendors.items()
+    }
     return Offer(
-        catalog=CATALOG,
-        providers=("openai", "anthropic"),
+        names=lambda: callable_names(CATALOG, (), ()),
+        resolve=partial(usable_model, providers=providers, catalog=CATALOG),
         verdicts_on=lambda model: model_verdicts(model, rules),
         is_priced=lambda model: model.id != UNPRICED,
         aliases={alias.name: alias for alias in aliases},
@@ -266,6 +276,26 @@ def test_policy_change_affects_list_at_once(get: Callable[..., Reply], acme: Org
     PolicyFactory.create(org=acme, blocked_models=["gpt-4"])
     assert get("/v1/models/gpt-4").status == 404
     assert "gpt-4" not in [each["id"] for each in get("/v1/models").json["data"]]
+
+
+def test_list_is_judged_by_policies_of_key(
+    get: Callable[..., Reply], acme: Organization, make_key: Callable[..., str]
+) -> None:
+    limited = KeyLimits(allowed_models=("gpt-4o-mini", "claude-*"))
+    key, text, _ = create_key(org=acme, name="CI", limits=limited, team_id="research")
+    _, rotated = rotate_key(key=key)
+    for named, more in (
+        ({"team_id": ["Research"], "provider": ["anthropic"]}, {"blocked_models": ["*"]}),
+        ({"team_id": ["sales"]}, {"blocked_models": ["gpt-4o-mini"]}),
+        ({"app_id": ["any"]}, {"blocked_models": ["gpt-4o-mini"]}),  # callers name it or do not
+        ({"channel": ["messages"]}, {"blocked_models": ["gpt-4o-mini"]}),
+        ({}, {"blocked_models": ["*"], "mode": "watch"}),
+    ):
+        PolicyFactory.create(org=acme, applies_to=named, **more)
+    for mine in (text, rotated):
+        found = get("/v1/models", key=mine).json["data"]
+        assert [each["id"] for each in found] == ["gpt-4o-mini"]
+    assert {"gpt-4o", "gpt-4"} < {each["id"] for each in get("/v1/models").json["data"]}
 
 
 def test_organization_alias_is_listed(

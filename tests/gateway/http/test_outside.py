@@ -34,6 +34,7 @@ def google(sentence: str) -> dict[str, Any]:
     return {"error": {"code": 404, "message": sentence, "status": "NOT_FOUND"}}
 
 
+KEY = {"authorization": "Bearer x"}
 AS_ANTHROPIC = {"anthropic-version": "2023-06-01"}
 AS_GOOGLE = {"x-goog-api-key": "any"}
 
@@ -46,7 +47,7 @@ AS_GOOGLE = {"x-goog-api-key": "any"}
         ("/files", {}, openai, "/v1/chat/completions"),
         ("/openai/v1/images/generations", {}, openai, "/v1/chat/completions"),
         ("/v1/threads/thread_1/messages", {}, openai, "/v1/chat/completions"),
-        ("/v1/responses/resp_1", {}, openai, "/v1/responses"),
+        ("/v1/responses/resp_1/cancel", {}, openai, "/v1/responses"),
         ("/v1/", {}, openai, "/v1/chat/completions"),
         ("/v1/messages/batches", {}, anthropic, "/v1/messages, /v1/messages/count_tokens"),
         ("/v1/complete", AS_ANTHROPIC, anthropic, "/v1/messages"),
@@ -88,9 +89,9 @@ def test_unserved_path_is_404_in_words_of_its_api(  # noqa: PLR0913
         ("/v1/completions", {}, openai, "/v1/chat/completions", "/v1"),
         ("/responses", {}, openai, "/v1/responses", "/v1"),
         ("/embeddings", {}, openai, "/v1/embeddings", "/v1"),
-        ("/models", {}, openai, "/v1/models", "/v1"),
+        ("/models", KEY, openai, "/v1/models", "/v1"),
         ("/models/gpt-4o", {}, openai, "/v1/models/gpt-4o", "/v1"),
-        ("/models", AS_ANTHROPIC, anthropic, "/v1/models", ""),
+        ("/models", AS_ANTHROPIC | KEY, anthropic, "/v1/models", ""),
         ("/messages", {}, anthropic, "/v1/messages", ""),
         ("/v1/v1/messages", {}, anthropic, "/v1/messages", ""),
         ("/v1/v1/messages/count_tokens", {}, anthropic, "/v1/messages/count_tokens", ""),

@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import pytest
+from django.utils.timezone import now
 
 from costs.models import Hold
+from costs.prices.exchange_rates import utc_day
 from gateway.alerts.evaluate import EvaluationCache, evaluate
 from gateway.call.runtime import Gateway
 from gateway.models import AiRequestLog, Alert, RefusedCredentials
 from gateway.providers.registry import Providers
 from orgs.models import Organization
-from tests.factories import AliasFactory
+from tests.factories import AliasFactory, ProviderFactory
 from tests.fake_provider import VENDORS, FakeProvider, closed_port
 from tests.fake_provider.vendors import KEYS, settings_at
 from tests.gateway.conftest import Asking
@@ -315,12 +317,23 @@ def test_refused_key_alerts_operators_once_daily(
         reply = ask(**chat(GPT))
     fake.answers(status=403)
     ask(**MESSAGES)
-    now = row_of(reply).occurred_at
+    moment = row_of(reply).occurred_at
     kind = Alert.Kind.PROVIDER_CREDENTIALS
-    raised = [alert for alert in evaluate(now, EvaluationCache()) if alert.kind == kind]
+    raised = [alert for alert in evaluate(moment, EvaluationCache()) if alert.kind == kind]
     assert {alert.figures["provider"] for alert in raised} == {"openai", "anthropic"}
     assert all("providers check" in alert.sentence for alert in raised)
-    assert evaluate(now, EvaluationCache()) == []
+    assert evaluate(moment, EvaluationCache()) == []
+
+
+def test_refused_key_of_organizations_row_alerts_no_others(
+    gateway: Gateway, acme: Organization, globex: Organization
+) -> None:
+    for name, org in (("shared", None), ("own", acme)):
+        ProviderFactory.create(name=name, org=org)
+        today = utc_day(now())
+        RefusedCredentials.objects.create(id=f"{name}:{today}", provider=name, on_date=today)
+    raised = evaluate(now(), EvaluationCache())
+    assert {alert.figures.get("provider") for alert in raised} - {None} == {"shared"}
 
 
 def test_refused_key_is_noted_if_fallback_answers(

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
 import pytest
 from pytest_django import Settings
 
-from costs.models import Hold
+from costs.core.rate_limits import UNITS
+from costs.models import Hold, RateBucket
 from gateway.call.runtime import Gateway
 from gateway.models import AiRequestLog, Policy
 from orgs.models import Organization
@@ -63,7 +66,7 @@ def google(method: str) -> Client:
     return Client(
         path=f"/v1beta/models/gemini-2.0-flash:{method}",
         body={"contents": contents, "generationConfig": {"maxOutputTokens": 50}},
-        model=(404, "NOT_FOUND", None),
+        model=(400, "INVALID_ARGUMENT", None),
         request=(400, "INVALID_ARGUMENT", None),
         spent=(429, "RESOURCE_EXHAUSTED", None),
         held=(429, "RESOURCE_EXHAUSTED", None),
@@ -128,7 +131,7 @@ def running(gateway: Gateway, acme: Organization, api_key: str) -> Iterator[Call
 
 def limit(acme: Organization, nanoeur: int) -> None:
     Policy.objects.all().delete()
-    PolicyFactory.create(org=acme, name="P", max_cost_per_day_nanoeur=nanoeur)
+    PolicyFactory.create(org=acme, name="P", max_cost_per_day_nanoeur=nanoeur, wait_s=1)
 
 
 def row_of(reply: Reply) -> AiRequestLog:
@@ -146,20 +149,57 @@ def test_spent_limit_is_quota_that_is_not_asked_again(
     assert reply.headers["x-pulse-error-code"] == "daily_cost_limit"
     assert reply.headers["x-should-retry"] == "false"
     assert 1 <= int(reply.headers["retry-after"]) <= 86_400
+    assert reply.headers["retry-after-ms"] == "0"  # an agent that obeyed the other would hang
     assert reply.headers[LEFT] == "0.000000001"
     assert (row_of(reply).status, row_of(reply).code) == ("blocked", "daily_cost_limit")
 
 
+@pytest.mark.parametrize("originator", ["codex_exec", "codex-tui", "codex_vscode", "Codex Desktop"])
+def test_sentence_of_spent_limit_is_where_codex_shows_it(
+    ask: Asking, acme: Organization, originator: str
+) -> None:
+    """It shows no sentence of an `insufficient_quota` but its own."""
+    Policy.objects.all().delete()
+    PolicyFactory.create(org=acme, name="Größe\n中", max_cost_per_day_nanoeur=1)
+    client, asked_at = CLIENTS["responses"], int(time.time())
+    reply = ask(client.body, path=client.path, headers={"originator": originator})
+    assert client.words(reply) == (429, "usage_limit_reached", "insufficient_quota")
+    error = reply.json["error"]
+    assert 'policy "Größe\n中" allows 0.000000001 EUR per day' in error["message"]
+    shown = error["message"].replace("Größe\n中", "Gro?e??")
+    assert reply.headers["x-codex-promo-message"] == shown
+    refused_at = error["resets_at"] - int(reply.headers["retry-after"])
+    assert asked_at <= refused_at <= time.time()
+    assert reply.headers["x-should-retry"] == "false"
+
+
+def test_only_final_refusals_are_in_words_of_codex(
+    ask: Asking, acme: Organization, running: Callable[[], int]
+) -> None:
+    client, headers = CLIENTS["responses"], {"originator": "codex_exec"}
+    limit(acme, EUR)
+    limit(acme, running() + 1)
+    held = ask(client.body, path=client.path, headers=headers)
+    assert client.words(held) == client.held
+    PolicyFactory.create(org=acme, blocked_models=["*"])
+    blocked = ask(client.body, path=client.path, headers=headers)
+    assert client.words(blocked) == client.model
+    for reply in (held, blocked):
+        assert "x-codex-promo-message" not in reply.headers
+        assert "resets_at" not in reply.json["error"]
+
+
 @each_client
-def test_room_held_by_calls_in_flight_is_rate_limit(
+def test_room_held_by_calls_in_flight_is_rate_limit_after_wait(
     ask: Asking, acme: Organization, running: Callable[[], int], client: Client
 ) -> None:
     limit(acme, EUR)
     limit(acme, running() + 1)
     reply = ask(client.body, path=client.path)
     assert client.words(reply) == client.held
-    assert reply.headers["x-pulse-error-code"] == "daily_cost_limit"
-    assert "x-should-retry" not in reply.headers
+    assert reply.headers["x-pulse-error-code"] == row_of(reply).code == "rate_limited"
+    assert row_of(reply).decision["waited"]["ms"] >= 1_000
+    assert reply.headers.keys().isdisjoint({"x-should-retry", "retry-after-ms"})
     assert reply.headers["retry-after"] == "1"
     assert reply.headers[LEFT] == "0.000000001"
 
@@ -177,7 +217,7 @@ def test_spent_budget_counts_before_limit_that_calls_in_flight_keep_full(
     assert 'budget "Tiny"' in reply.json["error"]["message"]
     assert reply.headers["x-should-retry"] == "false"
     decision = row_of(reply).decision
-    assert [each["verdict"] for each in decision["policies"]] == ["daily_cost_limit"]
+    assert [each["verdict"] for each in decision["policies"]] == ["rate_limited"]
     assert [each["verdict"] for each in decision["budgets"]] == ["budget_limit"]
 
 
@@ -237,16 +277,18 @@ def test_disabled_organization_is_forbidden(ask: Asking, client: Client) -> None
     assert client.words(reply) == client.disabled
 
 
-def test_native_api_keeps_its_status(
+def test_native_api_tells_held_from_spent_by_status(
     ask: Asking, acme: Organization, running: Callable[[], int]
 ) -> None:
     limit(acme, EUR)
     limit(acme, running() + 1)
     asked = {"model": "sandbox-small", "prompt": "Say hello", "maxTokens": 50}
     held = ask(asked)
-    assert held.refusal[:2] == (403, "daily_cost_limit")
+    assert held.refusal[:2] == (429, "rate_limited")
     assert held.headers["retry-after"] == "1"
     assert held.headers[LEFT] == "0.000000001"
+    limit(acme, 1)
+    assert ask(asked).refusal[:2] == (403, "daily_cost_limit")
 
 
 # --- where it is shown, and what is left ----------------------------------------------------------
@@ -302,3 +344,24 @@ def test_answers_say_what_is_left_in_tightest_limit(ask: Asking, acme: Organizat
     native = ask({"model": "sandbox-small", "prompt": "Hi", "maxTokens": 50})
     assert Decimal(native.headers[LEFT]) < Decimal("0.5")
     assert spent > 0
+
+
+@each_client
+def test_request_over_rate_is_rate_limit(
+    ask: Asking, acme: Organization, client: Client, gateway: Gateway
+) -> None:
+    policy = PolicyFactory.create(org=acme, name="P", requests_per_minute=2, wait_s=0)
+    RateBucket.objects.create(
+        org=acme,
+        scope=f"policy:{policy.id}",
+        requests_taken=2 * UNITS,
+        refilled_at=datetime.now(UTC),
+    )
+    reply = ask(client.body, path=client.path)
+    assert client.words(reply) == client.held
+    sentence = 'Request exceeds 2 requests per minute of policy "P"; retry in '
+    assert reply.json["error"]["message"].startswith(sentence)
+    assert 1 <= int(reply.headers["retry-after"]) <= 30
+    assert "x-should-retry" not in reply.headers
+    assert reply.headers["x-pulse-error-code"] == "rate_limited"
+    assert reply.headers["x-ratelimit-remaining-requests"] == "0"

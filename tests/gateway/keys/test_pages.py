@@ -14,6 +14,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils.timezone import now
 
+from gateway.keys.snippets import snippets_for
 from orgs.auth import credentials
 from orgs.core import keys as key_format
 from orgs.keys import operations
@@ -95,6 +96,7 @@ def test_admin_creates_key_shown_once(
         ({"name": "new", "expires_days": "soon"}, "expires_days"),
         ({"name": "new", "expires_days": "9" * 30}, "expires_days"),
         ({"name": "new", "owner": "nonsense"}, "owner"),
+        ({"name": "new", "client_from": "header:cookie"}, "client_from"),
         ({"name": "new", "permissions": [""]}, "permissions"),
         ({"name": "new", "permissions": ["pay"]}, "permissions"),
     ],
@@ -263,7 +265,10 @@ def test_new_key_has_example_for_each_client(client_for: CLIENTS, admin_user: Us
     assert f'OpenAI(base_url="http://testserver/v1", api_key="{text}")' in code
     assert f'Anthropic(base_url="http://testserver", api_key="{text}")' in code
     assert f'-H "x-pulse-key: {text}"' in code
-    assert code.count("data-copy=") == 4
+    assert f"ANTHROPIC_AUTH_TOKEN={text}" in code
+    assert f'"baseURL": "http://testserver/v1", "apiKey": "{text}"' in code
+    snippets = snippets_for(key=text, base_url="http://testserver/", sandbox=True)
+    assert code.count("data-copy=") == 1 + len(snippets)
 
 
 def test_key_cost_is_counted_from_first_of_month(

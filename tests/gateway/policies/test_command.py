@@ -24,7 +24,7 @@ policies = partial(output_of, "policies")
 def test_created_policy_has_limits(acme: Organization) -> None:
     policies("create", "acme", "--name", "Production", *LIMITS, "--max-tokens", "5000")
     policy = Policy.objects.get(org=acme)
-    assert (policy.name, policy.enabled) == ("Production", True)
+    assert (policy.name, policy.mode) == ("Production", "on")
     assert policy.allowed_models == ["gpt-4o", "claude-*"]
     assert policy.blocked_models == ["gpt-4"]
     assert policy.max_cost_per_day_nanoeur == 1_500_000_000
@@ -39,12 +39,20 @@ def test_list_prints_json(acme: Organization, globex: Organization) -> None:
     assert json.loads(policies("list", "acme", "--format", "json")) == [
         {
             "name": "P",
-            "enabled": True,
+            "mode": "on",
+            "applies_to": {},
             "allowed_models": [],
             "blocked_models": ["gpt-4"],
             "max_cost_per_day_eur": "0.000000001",
+            "max_cost_per_session_eur": None,
             "max_tokens_per_request": None,
             "max_output_tokens": None,
+            "requests_per_minute": None,
+            "tokens_per_minute": None,
+            "concurrent_requests": None,
+            "wait_s": 20,
+            "hold": "whole",
+            "web_searches_per_request": None,
             "required_dimensions": [],
             "known_values": {},
             "id": str(policy.pk),
@@ -55,15 +63,22 @@ def test_list_prints_json(acme: Organization, globex: Organization) -> None:
 
 def test_update_changes_only_given_options(acme: Organization) -> None:
     policies("create", "acme", "--name", "P", *LIMITS, "--max-tokens", "5000")
-    policies("update", "acme", "p", "--max-output-tokens", "700")
-    assert Policy.objects.get().max_output_tokens == 700
+    policies("update", "acme", "p", "--max-output-tokens", "700", "--wait", "0")
+    policies("update", "acme", "p", "--web-searches", "0")
+    policy = Policy.objects.get()
+    assert (policy.max_output_tokens, policy.web_searches_per_request) == (700, 0)
+    assert policy.wait_s == 0
+    policies("update", "acme", "p", "--max-cost-per-session", "2")
+    assert Policy.objects.get().max_cost_per_session_nanoeur == 2 * 10**9
     policies("update", "acme", "p", "--max-tokens", "10", "--rename", "Q", "--disable")
     policy = Policy.objects.get()
-    assert (policy.name, policy.enabled, policy.max_tokens_per_request) == ("Q", False, 10)
+    assert (policy.name, policy.mode, policy.max_tokens_per_request) == ("Q", "off", 10)
     assert policy.allowed_models == ["gpt-4o", "claude-*"]
     assert policy.max_cost_per_day_nanoeur == 1_500_000_000
     policies("update", "acme", "Q", "--enable")
-    assert Policy.objects.get().enabled
+    assert Policy.objects.get().mode == "on"
+    policies("update", "acme", "Q", "--mode", "watch")
+    assert Policy.objects.get().mode == "watch"
 
 
 @pytest.mark.parametrize(
@@ -73,6 +88,7 @@ def test_update_changes_only_given_options(acme: Organization) -> None:
         ("--no-block", "blocked_models", []),
         ("--no-max-cost-per-day", "max_cost_per_day_nanoeur", None),
         ("--no-max-tokens", "max_tokens_per_request", None),
+        ("--no-web-searches", "web_searches_per_request", None),
     ],
 )
 def test_each_limit_can_be_removed(

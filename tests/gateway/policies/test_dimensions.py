@@ -16,6 +16,7 @@ from gateway.core.calls import DIMENSION_MAX_CHARS, Dimensions
 from gateway.guards.dimensions import refusal_for_dimensions, requirements_of
 from gateway.models import AiRequestLog, Budget, Policy
 from gateway.policies.forms import PolicyForm, policy_values
+from gateway.policies.names import PolicyNames
 from orgs.keys.reports import keys_that_open
 from orgs.models import Organization, User
 from tests.factories import AiRequestLogFactory, ApiKeyFactory, BudgetFactory, PolicyFactory
@@ -165,8 +166,10 @@ def test_form_saves_shows_and_says_dimensions(
     edit = client.get(f"/admin/ai/policies/{made.pk}").content.decode()
     assert edit.count(" checked") == 4  # three dimensions, and the days of the backtest
     assert "web\ncore, old</textarea>" in edit
-    again = policy_values(made)
-    assert PolicyForm({**again, "known_teams": "web\ncore, old"}).is_valid()
+    again = policy_values(made, PolicyNames())
+    lists = {name: "" for name, value in again.items() if value == []}
+    typed = {**again, **lists, "known_teams": "web\ncore, old"}
+    assert PolicyForm(typed, organization_id=acme.pk).is_valid()
     assert client.get("/admin/ai/policies.csv").status_code == 200
 
 
@@ -202,7 +205,9 @@ def test_operator_sets_dimensions_in_django_admin(acme: Organization, client: Cl
     typed = {
         "org": str(acme.pk),
         "name": "Attributed",
-        "enabled": "on",
+        "mode": "on",
+        "hold": "whole",
+        "wait_s": "20",
         "required_dimensions": ["app"],
         "known_apps": "site",
     }

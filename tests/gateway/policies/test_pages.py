@@ -28,6 +28,9 @@ TYPED = {
     "max_cost_per_day_eur": "50.000000001",
     "max_tokens_per_request": "5000",
     "max_output_tokens": "4000",
+    "wait_s": "45",
+    "web_searches_per_request": "1",
+    "max_cost_per_session_eur": "2.5",
 }
 
 
@@ -41,17 +44,20 @@ def test_admin_creates_policy_as_typed(
     before = version(acme)
     response = client_for(admin_user).post(CREATE, TYPED, follow=True)
     policy = Policy.objects.get(org=acme)
-    assert policy.enabled
+    assert policy.mode == "on"
     assert policy.allowed_models == ["gpt-4o*", "Claude-3-5-Sonnet"]
     assert policy.blocked_models == ["gpt-4"]
     assert policy.max_cost_per_day_nanoeur == 50_000_000_001
     assert policy.max_tokens_per_request == 5000
-    assert policy.max_output_tokens == 4000
+    assert (policy.max_output_tokens, policy.web_searches_per_request) == (4000, 1)
+    assert (policy.max_cost_per_session_nanoeur, policy.wait_s) == (2_500_000_000, 45)
     assert version(acme) > before
     assert (
         "Allows only gpt-4o* and Claude-3-5-Sonnet; blocks gpt-4; at most 50.00 EUR per day; "
-        "at most 5,000 tokens per request; at most 4,000 output tokens."
+        "at most 2.50 EUR per session; at most 5,000 tokens per request; "
+        "at most 4,000 output tokens; at most 1 web search per request; a wait of up to 45 s."
     ) in response.content.decode()
+    assert "<dt>Web searches</dt><dd>1 per request</dd>" in response.content.decode()
 
 
 def test_form_has_documented_labels(client_for: CLIENTS, admin_user: User) -> None:
@@ -95,6 +101,10 @@ def test_only_name_is_required(acme: Organization, client_for: CLIENTS, admin_us
         ("max_tokens_per_request", "9223372036854775808"),
         ("max_tokens_per_request", "1.5"),
         ("max_output_tokens", "0"),
+        ("wait_s", "-1"),
+        ("wait_s", "3601"),
+        ("web_searches_per_request", "-1"),
+        ("web_searches_per_request", "1001"),
     ],
 )
 def test_invalid_value_is_error_at_its_field_and_input_is_kept(
@@ -176,17 +186,22 @@ def test_admin_edits_and_removes_every_limit(
     policy.refresh_from_db()
     assert (policy.allowed_models, policy.max_cost_per_day_nanoeur) == ([], None)
     assert (policy.max_tokens_per_request, policy.max_output_tokens) == (None, None)
+    assert policy.web_searches_per_request is None
+    assert policy.max_cost_per_session_nanoeur is None
 
 
-def test_toggle_sets_state_of_its_button(
-    acme: Organization, client_for: CLIENTS, admin_user: User
-) -> None:
+def test_button_sets_its_mode(acme: Organization, client_for: CLIENTS, admin_user: User) -> None:
     policy = PolicyFactory.create(org=acme)
     client = client_for(admin_user)
-    for enabled in (False, False, True):
-        client.post(f"{POLICIES}/{policy.pk}/toggle", {"enabled": "on" if enabled else "off"})
+    for mode in ("off", "off", "watch", "on"):
+        page = client.post(f"{POLICIES}/{policy.pk}/mode", {"mode": mode}, follow=True)
         policy.refresh_from_db()
-        assert policy.enabled is enabled
+        assert policy.mode == mode
+        pressed = f'name="mode" value="{mode}" aria-pressed="true"'
+        assert page.content.decode().count('aria-pressed="true"') == 1
+        assert pressed in page.content.decode()
+    for unknown in ({"mode": "maybe"}, {}):
+        assert client.post(f"{POLICIES}/{policy.pk}/mode", unknown).status_code == 404
 
 
 def test_deleting_asks_first(acme: Organization, client_for: CLIENTS, admin_user: User) -> None:
@@ -212,9 +227,9 @@ def test_members_and_auditors_can_only_view(
         for address in (CREATE, f"{POLICIES}/{policy.pk}", f"{POLICIES}/{policy.pk}/delete"):
             assert client.get(address).status_code == 403
             assert client.post(address, TYPED).status_code == 403
-        toggled = client.post(f"{POLICIES}/{policy.pk}/toggle", {"enabled": "off"})
+        toggled = client.post(f"{POLICIES}/{policy.pk}/mode", {"mode": "off"})
         assert toggled.status_code == 403
-    assert Policy.objects.get().enabled
+    assert Policy.objects.get().mode == "on"
 
 
 def test_foreign_policy_is_404(globex: Organization, client_for: CLIENTS, admin_user: User) -> None:
@@ -225,8 +240,8 @@ def test_foreign_policy_is_404(globex: Organization, client_for: CLIENTS, admin_
         for address in (f"{POLICIES}/{policy_id}", f"{POLICIES}/{policy_id}/delete"):
             assert client.get(address).status_code == 404
             assert client.post(address, TYPED).status_code == 404
-        assert client.post(f"{POLICIES}/{policy_id}/toggle").status_code == 404
-    assert Policy.objects.filter(pk=foreign.pk, enabled=True).exists()
+        assert client.post(f"{POLICIES}/{policy_id}/mode").status_code == 404
+    assert Policy.objects.filter(pk=foreign.pk, mode="on").exists()
 
 
 def test_changes_require_post_and_csrf_token(acme: Organization, admin_user: User) -> None:
@@ -234,7 +249,7 @@ def test_changes_require_post_and_csrf_token(acme: Organization, admin_user: Use
     client = Client(enforce_csrf_checks=True)
     client.force_login(admin_user)
     assert client.post(CREATE, TYPED).status_code == 403
-    assert client.get(f"{POLICIES}/{policy.pk}/toggle").status_code == 405
+    assert client.get(f"{POLICIES}/{policy.pk}/mode").status_code == 405
 
 
 # --- what a policy does and would have done ------------------------------------------------------

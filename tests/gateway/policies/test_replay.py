@@ -93,6 +93,12 @@ def test_policys_output_tokens_lower_any_cap() -> None:
     assert code(day(**limits | {"max_output_tokens": 201}), past()) == "token_limit"
 
 
+def test_request_that_could_search_is_refused_where_no_search_is_allowed() -> None:
+    assert code(day(web_searches_per_request=0), past(web_searches=8)) == "web_search_limit"
+    assert code(day(web_searches_per_request=0), past()) is None
+    assert code(day(web_searches_per_request=1), past(web_searches=8)) is None
+
+
 def test_other_cap_of_earlier_row_was_asked_for() -> None:
     asked = past(cap_by=None, asked_tokens=None)
     assert code(day(max_tokens_per_request=599), asked) == "token_limit"
@@ -118,7 +124,23 @@ def test_daily_limit_holds_bound_and_charges_cost(limit: int, refused: bool) -> 
 def test_calls_in_flight_hold_their_bound(limit: int, refused: bool) -> None:
     today = day(max_cost_per_day_nanoeur=limit)
     assert code(today, past(lasts_s=120, model=LARGE)) is None
-    assert (code(today, past(60, model=LARGE)) == "daily_cost_limit") == refused
+    assert (code(today, past(60, model=LARGE)) == "rate_limited") == refused
+
+
+@pytest.mark.parametrize(("wait_s", "refused"), [(59, True), (60, False)])
+def test_request_waits_for_calls_in_flight(wait_s: int, refused: bool) -> None:
+    today = day(max_cost_per_day_nanoeur=1_799, wait_s=wait_s)
+    assert code(today, past(lasts_s=120, model=LARGE)) is None
+    assert code(today, past(60, lasts_s=10, model=LARGE)) == ("rate_limited" if refused else None)
+    assert code(day(max_cost_per_day_nanoeur=899, wait_s=600), past(model=LARGE)) is not None
+
+
+def test_request_that_waited_ends_later() -> None:
+    today = day(max_cost_per_day_nanoeur=1_799, wait_s=60)
+    assert code(today, past(lasts_s=120, model=LARGE)) is None
+    assert code(today, past(60, lasts_s=70, model=LARGE)) is None  # from 120 to 190 s
+    assert code(today, past(129, model=LARGE)) == "rate_limited"
+    assert code(today, past(130, model=LARGE)) is None
 
 
 def test_cost_of_refused_request_remains_available() -> None:
@@ -151,7 +173,7 @@ def test_lowered_cap_holds_what_was_left() -> None:
         "text_bytes": 100,
     }
     assert code(today, past(lasts_s=120, bound_nanoeur=100 + 2 * 16_384, **wide)) is None
-    assert code(today, past(60, model=LARGE, bound_nanoeur=1)) == "daily_cost_limit"
+    assert code(today, past(60, model=LARGE, bound_nanoeur=1)) == "rate_limited"
     assert code(today, past(180, model=LARGE, bound_nanoeur=1)) is None
 
 
@@ -174,3 +196,28 @@ def test_request_of_unknown_model_counts_its_cost() -> None:
     today = day(max_cost_per_day_nanoeur=900)
     assert code(today, past(model=None)) is None
     assert code(today, past(60, model=LARGE)) == "daily_cost_limit"
+
+
+# --- the limit of a session ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("limit", "refused"), [(1_199, True), (1_200, False)])
+def test_session_limit_counts_its_own_calls(limit: int, refused: bool) -> None:
+    today = day(max_cost_per_session_nanoeur=limit)
+    least = {"cap_tokens": 0, "bound_nanoeur": 900, "text_bytes": 100}
+    assert code(today, past(session_id="s", **least)) is None
+    assert code(today, past(5, session_id="t", **least)) is None
+    assert code(today, past(6, **least)) is None  # of no session
+    found = today.judge(past(7, session_id="s", **least))
+    assert (found is not None) is refused
+    if found is not None:
+        assert found.code == "budget_limit"
+        assert 'policy "Draft" allows ' in found.message
+
+
+def test_session_limit_counts_days_before() -> None:
+    today = day(max_cost_per_session_nanoeur=1_000)
+    today.spent_before = {"s": 101, "t": 100}.__getitem__
+    least = {"cap_tokens": 0, "bound_nanoeur": 900, "text_bytes": 100}
+    assert code(today, past(session_id="s", **least)) == "budget_limit"
+    assert code(today, past(session_id="t", **least)) is None

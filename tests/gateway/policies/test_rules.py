@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from gateway.core.calls import Dimensions
 from gateway.core.errors import Refused
 from gateway.core.model_entries import model_entries
 from gateway.core.model_names import Model
+from gateway.core.usage_bound import UsesLimit
 from gateway.guards.policies import (
     EXPLAINED_MAX,
     Rule,
@@ -19,10 +21,10 @@ from gateway.guards.policies import (
     model_verdicts,
     refusal_for_cost,
     refusal_for_model,
+    refusal_for_searches,
     refusal_for_tokens,
-    tightest_daily_rule,
-    tightest_token_limit,
 )
+from gateway.guards.rule_sets import RuleIndex, RuleSet
 from gateway.providers.catalog import load_catalog
 
 CATALOG = load_catalog(True)
@@ -34,6 +36,11 @@ def rule(name: str = "Production Policy", **limits: Any) -> Rule:
     for lists in ("allowed", "blocked"):
         limits[lists] = model_entries(CATALOG, limits.get(lists, ()))
     return Rule(id=name, name=name, **limits)
+
+
+def all_of(rules: Sequence[Rule]) -> RuleSet:
+    """Return the policies of a call that all of them apply to."""
+    return RuleIndex(rules).of({})
 
 
 def model(name: str) -> Model:
@@ -118,6 +125,25 @@ def test_token_limit_is_inclusive() -> None:
     )
 
 
+def test_only_number_of_0_refuses_searches() -> None:
+    rules = [rule("some", web_searches_per_request=1), rule("no", web_searches_per_request=0)]
+    assert refusal_for_searches(0, rules=rules) is None
+    assert refusal_for_searches(8, rules=rules[:1]) is None
+    refusal = refusal_for_searches(1, rules=rules)
+    assert refusal is not None
+    assert (refusal.status, refusal.code) == (403, "web_search_limit")
+    assert refusal.message == 'Request could search the web; policy "no" allows no web searches'
+
+
+def test_smallest_number_of_searches_decides_and_is_at_least_1() -> None:
+    rules = [rule("a"), rule("b", web_searches_per_request=9)]
+    assert all_of(rules[:1]).searches_limit is None
+    assert all_of(rules).searches_limit == UsesLimit(most=9, policy="b")
+    for most, decides in ((0, 1), (1, 1), (8, 8)):
+        limit = all_of([*rules, rule("c", web_searches_per_request=most)]).searches_limit
+        assert limit == UsesLimit(most=decides, policy="c")
+
+
 def balance(charged: int, held: int) -> Balance:
     return Balance(
         limit_nanoeur=50 * EUR,
@@ -165,10 +191,10 @@ def test_lowest_limits_are_found() -> None:
         rule("zero", max_cost_per_day_nanoeur=0, max_tokens_per_request=10),
         rule("also zero", max_cost_per_day_nanoeur=0, max_tokens_per_request=20),
     ]
-    assert tightest_token_limit(rules) == 10
-    assert tightest_token_limit([rule()]) is None
-    assert tightest_daily_rule(rules) is rules[1]
-    assert tightest_daily_rule([rule()]) is None
+    assert all_of(rules).token_limit == 10
+    assert all_of([rule()]).token_limit is None
+    assert all_of(rules).days[0].tightest is rules[1]
+    assert all_of([rule()]).days[0].tightest is None
 
 
 def test_trace_has_verdict_of_each_policy() -> None:
@@ -182,6 +208,7 @@ def test_trace_has_verdict_of_each_policy() -> None:
         rules,
         verdicts=model_verdicts(model("gpt-4"), rules),
         dimensions=Dimensions(),
+        values={},
         needed_tokens=11,
     )
     assert [each["verdict"] for each in trace] == [
@@ -192,7 +219,9 @@ def test_trace_has_verdict_of_each_policy() -> None:
     ]
     assert {
         each["verdict"]
-        for each in explained(rules, verdicts=(), dimensions=Dimensions(), needed_tokens=None)
+        for each in explained(
+            rules, verdicts=(), dimensions=Dimensions(), values={}, needed_tokens=None
+        )
     } == {"not reached"}
 
 
@@ -204,7 +233,8 @@ def test_trace_of_many_policies_keeps_deciding_one() -> None:
         rules,
         verdicts=model_verdicts(model("gpt-4"), rules),
         dimensions=Dimensions(),
+        values={},
         needed_tokens=11,
     )
     assert len(trace) == EXPLAINED_MAX
-    assert [each["name"] for each in trace[:4]] == ["cheap", "blocks", "few", "fine 0"]
+    assert [each["name"] for each in trace[:4]] == ["blocks", "few", "cheap", "dear"]

@@ -180,3 +180,13 @@ def test_ordinary_words_are_not_hidden() -> None:
         "Request 0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f failed",
     ):
         assert peer.hidden(text) == text
+
+
+def test_what_signer_made_is_hidden_as_key_is() -> None:
+    made = ["token-1"]
+    peer = Peer(title="Vertex", secret="of-vertex", made=lambda: made)
+    assert peer.hidden("of-vertex and token-1") == "[key] and [key]"
+    assert peer.without_secret(b"of-vertex and token-1") == b"[key] and [key]"
+    made.insert(0, "token-2")
+    assert peer.shown("token-2 after token-1") == "[key] after [key]"
+    assert peer.without_secret(b"neither") == b"neither"

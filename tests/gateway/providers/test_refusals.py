@@ -10,7 +10,7 @@ from email.utils import format_datetime
 import pytest
 import pytest_asyncio
 
-from gateway.core.calls import Message, ProviderCall
+from gateway.core.calls import ProviderCall
 from gateway.core.errors import (
     CredentialsRefused,
     ProviderFailed,
@@ -18,8 +18,9 @@ from gateway.core.errors import (
     Rejected,
     Unreachable,
 )
+from gateway.core.messages import Message
+from gateway.core.providers import TimeLimits
 from gateway.upstream.failures import MESSAGE_MAX_CHARS
-from gateway.upstream.network import TimeLimits
 from tests.fake_provider import VENDORS, closed_port
 from tests.fake_provider.vendors import (
     KEYS,
@@ -115,7 +116,9 @@ async def test_sdk_validation_error_counts_as_unsent(wire: Wire, streamed: bool)
         model=MODELS["google"], messages=(Message("system", "Be brief"),), timeout_s=TIMEOUT_S
     )  # as no fitted call is
     with pytest.raises(Rejected, match="nothing was sent") as failed:
-        await ask(await wire.providers.get("google"), call, streamed=streamed)
+        await ask(
+            await wire.providers.get(wire.providers.vendors["google"]), call, streamed=streamed
+        )
     assert failed.value.nothing_billed
     assert wire.fake.calls == []
 

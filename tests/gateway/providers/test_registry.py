@@ -11,7 +11,8 @@ import weakref
 import pytest
 
 from gateway.core.errors import NotConfigured
-from gateway.providers.base import Provider
+from gateway.core.providers import ProviderConfig
+from gateway.providers.adapters.base import ProviderSdk
 from gateway.providers.registry import Providers, ProviderSettings
 from tests.fake_provider import VENDORS, FakeProvider
 from tests.fake_provider.vendors import call_to, settings_at
@@ -35,39 +36,38 @@ def test_configured_providers_are_listed() -> None:
         ("openai", 'Provider "OpenAI" is not configured; set OPENAI_API_KEY'),
         ("google", 'Provider "Google" is not configured; set GOOGLE_API_KEY'),
         ("sandbox", 'Provider "Sandbox" is not configured; set PULSE_SANDBOX=on'),
-        ("acme", 'Unknown provider "acme"'),
     ],
 )
 async def test_provider_without_key_names_variable(name: str, sentence: str) -> None:
     with pytest.raises(NotConfigured) as failed:
-        await Providers({}, sandbox=False).get(name)
+        await Providers({}, sandbox=False).get(Providers({}, sandbox=False).vendors[name])
     assert failed.value.message == sentence
     assert failed.value.nothing_billed
 
 
 async def test_provider_is_opened_once_for_concurrent_calls() -> None:
     providers = Providers(nowhere(), sandbox=True)
-    asked = await asyncio.gather(*(providers.get("mistral") for _ in range(5)))
+    asked = await asyncio.gather(*(providers.get(providers.vendors["mistral"]) for _ in range(5)))
     assert len({id(provider) for provider in asked}) == 1
-    assert await providers.get("mistral") is asked[0]
+    assert await providers.get(providers.vendors["mistral"]) is asked[0]
     await providers.aclose()
 
 
 async def test_cancelled_waiter_does_not_fail_others() -> None:
     providers = Providers(nowhere(), sandbox=True)
-    first = asyncio.create_task(providers.get("openai"))
-    second = asyncio.create_task(providers.get("openai"))
+    first = asyncio.create_task(providers.get(providers.vendors["openai"]))
+    second = asyncio.create_task(providers.get(providers.vendors["openai"]))
     await asyncio.sleep(0)
     first.cancel()
-    assert (await second).name == "openai"
+    assert await second is await providers.get(providers.vendors["openai"])
     await providers.aclose()
 
 
 async def test_closed_provider_is_opened_again() -> None:
     providers = Providers(nowhere(), sandbox=True)
-    before = await providers.get("sandbox")
+    before = await providers.get(providers.vendors["sandbox"])
     await providers.aclose()
-    assert await providers.get("sandbox") is not before
+    assert await providers.get(providers.vendors["sandbox"]) is not before
     await providers.aclose()
 
 
@@ -76,7 +76,7 @@ def test_each_event_loop_has_own_connections() -> None:
         providers = Providers(settings_at({"openai": fake.base_url("openai")}), sandbox=False)
 
         async def call_and_close() -> None:
-            await (await providers.get("openai")).complete(call_to("openai"))
+            await (await providers.get(providers.vendors["openai"])).complete(call_to("openai"))
             await providers.aclose()
 
         asyncio.run(call_and_close())
@@ -87,8 +87,8 @@ def test_each_event_loop_has_own_connections() -> None:
 def test_closed_event_loop_leaves_no_provider() -> None:
     providers = Providers({}, sandbox=True)
 
-    async def opened() -> weakref.ref[Provider]:
-        return weakref.ref(await providers.get("sandbox"))
+    async def opened() -> weakref.ref[ProviderSdk]:
+        return weakref.ref(await providers.get(providers.vendors["sandbox"]))
 
     first = asyncio.run(opened())
     second = asyncio.run(opened())
@@ -135,9 +135,9 @@ async def test_provider_that_cannot_be_opened_keeps_no_other_closed(
     providers = Providers(nowhere(), sandbox=True)
     opened: list[str] = []
 
-    async def get(name: str) -> None:
-        opened.append(name)
-        if name == "openai":
+    async def get(config: ProviderConfig) -> None:
+        opened.append(config.name)
+        if config.name == "openai":
             raise ImportError("broken installation")
 
     monkeypatch.setattr(providers, "get", get)
@@ -147,6 +147,9 @@ async def test_provider_that_cannot_be_opened_keeps_no_other_closed(
 
 
 def test_openai_loads_httpx_whole_before_other_sdks_do() -> None:
-    code = "import sys, gateway.providers.openai; print(hasattr(sys.modules['httpx'], 'Timeout'))"
+    code = (
+        "import sys, gateway.providers.adapters.openai; "
+        "print(hasattr(sys.modules['httpx'], 'Timeout'))"
+    )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ended.stdout.strip() == "True"

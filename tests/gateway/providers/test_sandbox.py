@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.calls import Completion, Delta, Message, ProviderCall
+from gateway.core.calls import Completion, Delta, ProviderCall
+from gateway.core.messages import Message
 from gateway.core.model_names import Model
 from gateway.core.seen import SeenOutput
 from gateway.core.usage_bound import UsageBound
 from gateway.providers import tokens
-from gateway.providers.sandbox import ENCODING, Sandbox
+from gateway.providers.adapters.sandbox import ENCODING, Sandbox
+from gateway.providers.vendors import sandbox
+from gateway.upstream.http_client import HttpClient
 from tests.fake_provider.vendors import ask, read
 
 both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
@@ -25,6 +28,7 @@ def call(*messages: Message, cap: int | None = None) -> ProviderCall:
     )
 
 
+SANDBOX = Sandbox(sandbox(is_on=True), HttpClient())
 TALK = (
     Message("system", "Be brief"),
     Message("user", "First"),
@@ -35,7 +39,7 @@ TALK = (
 
 @both_ways
 async def test_last_user_message_is_repeated_unchanged(streamed: bool) -> None:
-    answer = await ask(Sandbox(), call(*TALK), streamed=streamed)
+    answer = await ask(SANDBOX, call(*TALK), streamed=streamed)
     assert answer.content == "Say  hello,\nwörld 🌍!"
     assert answer.finish_reason == "stop"
     assert answer.model == "sandbox-small"
@@ -43,7 +47,7 @@ async def test_last_user_message_is_repeated_unchanged(streamed: bool) -> None:
 
 @both_ways
 async def test_usage_is_counted(streamed: bool) -> None:
-    answer = await ask(Sandbox(), call(*TALK), streamed=streamed)
+    answer = await ask(SANDBOX, call(*TALK), streamed=streamed)
     model = Model(id="sandbox-small", provider="sandbox", tokenizer=ENCODING)
     usage_bound = UsageBound(texts=tuple(message.content for message in TALK), messages=len(TALK))
     assert answer.usage is not None
@@ -58,7 +62,7 @@ async def test_usage_is_counted(streamed: bool) -> None:
 @both_ways
 async def test_cap_is_applied_and_reported(streamed: bool) -> None:
     answer = await ask(
-        Sandbox(), call(Message("user", "one two three four"), cap=2), streamed=streamed
+        SANDBOX, call(Message("user", "one two three four"), cap=2), streamed=streamed
     )
     assert answer.content == "one two"
     assert answer.finish_reason == "length"
@@ -67,14 +71,14 @@ async def test_cap_is_applied_and_reported(streamed: bool) -> None:
 
 
 async def test_answer_at_cap_is_complete() -> None:
-    answer = await Sandbox().complete(call(Message("user", "one two three four"), cap=4))
+    answer = await SANDBOX.complete(call(Message("user", "one two three four"), cap=4))
     assert answer.content == "one two three four"
     assert answer.finish_reason == "stop"
 
 
 async def test_stream_is_word_by_word_and_deterministic() -> None:
     async def pieces() -> list[Delta | Completion]:
-        return [piece async for piece in Sandbox().stream(call(*TALK), SeenOutput())]
+        return [piece async for piece in SANDBOX.stream(call(*TALK), SeenOutput())]
 
     first = await pieces()
     assert [piece.content for piece in first] == ["Say  ", "hello,\n", "wörld ", "🌍!", ""]
@@ -83,25 +87,19 @@ async def test_stream_is_word_by_word_and_deterministic() -> None:
 
 async def test_long_message_is_answered_completely() -> None:
     text = "word " * 50_000
-    answer = await Sandbox().complete(call(Message("user", text)))
+    answer = await SANDBOX.complete(call(Message("user", text)))
     assert answer.content == text
 
 
 async def test_conversation_without_user_repeats_last_message() -> None:
-    answer = await Sandbox().complete(call(Message("system", "Be brief")))
+    answer = await SANDBOX.complete(call(Message("system", "Be brief")))
     assert answer.content == "Be brief"
 
 
 async def test_stream_can_be_abandoned() -> None:
-    stream = Sandbox().stream(call(*TALK), SeenOutput())
+    stream = SANDBOX.stream(call(*TALK), SeenOutput())
     await anext(stream)
     await stream.aclose()
-    content, end = await read(Sandbox().stream(call(*TALK), SeenOutput()))
+    content, end = await read(SANDBOX.stream(call(*TALK), SeenOutput()))
     assert content
     assert end.finish_reason == "stop"
-
-
-async def test_provider_can_be_checked_and_closed() -> None:
-    sandbox = Sandbox()
-    assert await sandbox.check() == "The sandbox answers locally"
-    await sandbox.aclose()

@@ -17,15 +17,19 @@ from gateway.core import bounds
 from gateway.core.calls import Completion, Delta, ProviderCall
 from gateway.core.seen import SeenOutput
 from gateway.core.usage_bound import OutputCap
-from gateway.providers.sample_values import TEXT_MAX_CHARS, VALUES_MAX, sample_of
-from gateway.providers.sandbox import Sandbox
+from gateway.providers.adapters.sample_values import TEXT_MAX_CHARS, VALUES_MAX, sample_of
+from gateway.providers.adapters.sandbox import Sandbox
+from gateway.providers.vendors import sandbox
+from gateway.upstream.http_client import HttpClient
 from tests.gateway.translating import CALLED, PICTURE, RESULTS, TIME, USER, WEATHER, asked, model_of
 
 SANDBOX = "sandbox-small"
 
+MADE = Sandbox(sandbox(is_on=True), HttpClient())
+
 
 async def answered(**fields: Any) -> Completion:
-    return await Sandbox().complete(asked(SANDBOX, **fields))
+    return await MADE.complete(asked(SANDBOX, **fields))
 
 
 async def test_tool_is_called_only_if_required() -> None:
@@ -56,8 +60,8 @@ async def test_arguments_are_truncated_at_cap() -> None:
 
 async def test_streamed_call_equals_whole_call() -> None:
     call: ProviderCall = asked(SANDBOX, tools=[WEATHER], tool_choice="required")
-    whole = await Sandbox().complete(call)
-    *deltas, end = [piece async for piece in Sandbox().stream(call, SeenOutput())]
+    whole = await MADE.complete(call)
+    *deltas, end = [piece async for piece in MADE.stream(call, SeenOutput())]
     pieces = [piece.tool_call for piece in deltas if isinstance(piece, Delta) and piece.tool_call]
     assert len(pieces) == len(deltas)
     assert [piece.name for piece in pieces if piece.name] == ["get_weather"]
@@ -163,7 +167,7 @@ async def test_usage_never_exceeds_bound(turns: list[Any], tools: list[Any], as_
     held = bounds.input_tokens_at_most(
         usage_bound, model_of(SANDBOX), text_bytes=bounds.text_bytes(usage_bound)
     )
-    answer = await Sandbox().complete(asked(**body))
+    answer = await MADE.complete(asked(**body))
     assert answer.usage is not None
     assert 0 < answer.usage.input_tokens <= held
 

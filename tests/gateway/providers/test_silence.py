@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateway.core.errors import TimedOut
-from gateway.upstream.network import USUAL, TimeLimits
+from gateway.core.providers import USUAL, TimeLimits
 from tests.fake_provider import VENDORS, FakeProvider
 from tests.fake_provider.vendors import ask, call_to, opened
 

@@ -167,3 +167,50 @@ async def test_async_message_count_is_equal() -> None:
         talk = saying(text)
         counted = await tokens.count_tokens_async(talk, model(), caller=None)
         assert counted == tokens.count_tokens(talk, model())
+
+
+# --- texts that were counted before -----------------------------------------------------------
+
+LONG = "def f(x):\n    return x ** 2\n" * 40
+
+
+class Counting:
+    """Counts as the package does, and records which texts it was asked for."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def __call__(self, text: str, encoding: str) -> int:
+        self.texts.append(text)
+        return tokens.count(text, encoding)
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_counts_of_recognized_texts_are_tokenizers_own(encoding: str) -> None:
+    counting = Counting()
+    recognized = tokens.RecognizedTexts(counting, most=100)
+    samples = [*SAMPLES, LONG, LONG + " ", LONG + "?", LONG + "\ud800"]
+    for _ in range(2):
+        for sample in samples:
+            found = recognized.count(sample, encoding, caller=None)
+            assert found == tokens.count(sample, encoding)
+    is_long = [sample for sample in samples if len(sample) >= tokens.RECOGNIZED_FROM_CHARS]
+    assert [counting.texts.count(sample) for sample in is_long] == [1] * len(is_long)
+
+
+def test_texts_of_one_caller_or_encoding_are_not_recognized_for_another() -> None:
+    counting = Counting()
+    recognized = tokens.RecognizedTexts(counting, most=100)
+    for _ in range(2):
+        for caller in ("acme", "stranger"):
+            for encoding in ENCODINGS:
+                recognized.count(LONG, encoding, caller=caller)
+    assert len(counting.texts) == 4
+
+
+def test_only_last_texts_are_recognized() -> None:
+    counting = Counting()
+    recognized = tokens.RecognizedTexts(counting, most=2)
+    for end in (" a", " b", " a", " c", " a", " b"):
+        recognized.count(LONG + end, "o200k_base", caller=None)
+    assert [text[-1] for text in counting.texts] == ["a", "b", "c", "b"]

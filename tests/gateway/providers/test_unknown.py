@@ -211,7 +211,7 @@ async def test_endless_stream_ends_at_call_timeout(wire: Wire, vendor: str) -> N
 @every_vendor
 async def test_call_timeout_ends_vendor_wait_not_reader(wire: Wire, vendor: str) -> None:
     wire.fake.answers(stall="body", stall_after_events=4)
-    provider = await wire.providers.get(vendor)
+    provider = await wire.providers.get(wire.providers.vendors[vendor])
     stream = provider.stream(call_to(vendor, timeout_s=SHORT_S), SeenOutput())
     await anext(stream)
     await asyncio.sleep(2 * SHORT_S)  # a reader cancelled by the call's time would not get past

@@ -14,7 +14,8 @@ from gateway.apis.chat import answer as chat_answer
 from gateway.apis.chat import mistral
 from gateway.apis.generate import answer as generate_answer
 from gateway.apis.messages import answer as messages_answer
-from gateway.core.calls import Completion, Delta, ToolCall
+from gateway.core.calls import Completion, Delta
+from gateway.core.messages import ToolCall
 from gateway.upstream import untrusted_json
 from tests.fake_provider import VENDORS
 

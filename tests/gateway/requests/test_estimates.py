@@ -73,7 +73,7 @@ def expected(endings: Iterable[Ending]) -> Amounts:
     if known.outcome is State.RELEASED:
         return 0, 0
     if known.outcome is State.UNKNOWN:
-        charged = HELD if known.cost is None else min(known.cost, HELD)
+        charged = HELD if known.cost is None else known.cost
         return charged, charged
     cost = known.cost or 0
     return cost, cost if known.is_estimate else 0
@@ -181,6 +181,23 @@ def test_estimates_are_found_by_their_index(acme: Organization, filters: dict[st
         if connection.vendor == "postgresql":  # a table of one row needs no index
             cursor.execute("SET LOCAL enable_seqscan = off")
         assert "ai_request_log_estimated" in rows[:51].explain()
+
+
+@pytest.mark.parametrize(
+    "filters", [{}, {"status": "ok"}, {"model": "m"}, {"estimated": "yes"}], ids=str
+)
+def test_what_watched_policies_would_refuse_is_found_by_its_index(
+    acme: Organization, filters: dict[str, str]
+) -> None:
+    AiRequestLogFactory.create(org=acme, refused_by_watched=True)
+    is_estimated = bool(filters.pop("estimated", ""))
+    rows = rows_of(acme.pk, watched=True, estimated=is_estimated).filter(**filters)
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "postgresql":  # a table of one row needs no index
+            cursor.execute("SET LOCAL enable_seqscan = off")
+        newest = rows.order_by("-occurred_at", "-id")[:51]
+        found = newest.explain()
+    assert "ai_request_log_watched" in found or (is_estimated and "_estimated" in found)
 
 
 def test_late_estimate_replaces_earlier_one(desk: Desk) -> None:

@@ -209,7 +209,7 @@ def test_today_is_shown_with_lowest_limit(
     euro = 10**9
     PolicyFactory.create(org=acme, name="Wide", max_cost_per_day_nanoeur=50 * euro)
     PolicyFactory.create(org=acme, name="Tight", max_cost_per_day_nanoeur=10 * euro)
-    PolicyFactory.create(org=acme, name="Off", max_cost_per_day_nanoeur=1, enabled=False)
+    PolicyFactory.create(org=acme, name="Off", max_cost_per_day_nanoeur=1, mode="off")
     moment = now()
     today = {"starts_at": moment - timedelta(hours=1), "ends_at": moment + timedelta(hours=1)}
     PeriodFactory.create(

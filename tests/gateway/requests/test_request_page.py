@@ -110,12 +110,27 @@ def test_page_says_what_decided_cap_and_that_it_ended_answer(
         org=acme,
         finish_reason="length",
         usage={"cut_by": "gateway"},
-        decision=TRACE | {"output_cap_by": "room"},
+        decision=TRACE | {"output_cap_by": "room", "web_searches": 3},
     )
     hold_for(row)
     page = client_for(member_user).get(f"/admin/ai/requests/{row.pk}").content.decode()
+    assert "web searches</dt><dd>at most 3" in " ".join(page.split()).replace("> <", "><")
     assert "1,000 tokens: what was left of a limit" in page
     assert "length, at the cap that the gateway wrote" in page
+
+
+def test_page_says_that_hold_in_slices_ended_answer(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    row = AiRequestLogFactory.create(
+        org=acme,
+        finish_reason="length",
+        usage={"cut_by": "gateway", "buckets": None},
+        decision=TRACE | {"hold": "slices"},
+    )
+    hold_for(row)
+    page = client_for(member_user).get(f"/admin/ai/requests/{row.pk}").content.decode()
+    assert "length, where its hold could not grow" in page
 
 
 def test_blocked_request_names_policy(
@@ -146,6 +161,53 @@ def test_blocked_request_names_policy(
     assert "not checked" in page
     assert "1,900 more policies" in page
     assert "nothing was held" in page
+
+
+def test_policies_say_why_they_apply_and_which_are_watched(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    first = ApiKeyFactory.create(org=acme, name="CI")
+    key = ApiKeyFactory.create(org=acme, name="CI", lineage_id=first.pk, replaces=first)
+    why = {"key_id": str(first.pk), "user_id": str(member_user.pk), "task_type": "review"}
+    row = AiRequestLogFactory.create(
+        org=acme,
+        key_id=key.pk,
+        user_id=str(member_user.pk),
+        refused_by_watched=True,
+        decision={
+            "policies": [
+                {"id": "1", "name": "On", "verdict": "ok", "applies_to": why},
+                {"id": "2", "name": "Trial", "verdict": "model_blocked", "mode": "watch"},
+                {"id": "3", "name": "Quiet", "verdict": "ok", "mode": "watch"},
+            ],
+            "policies_of_other_calls": 7,
+        },
+    )
+    page = client_for(member_user).get(f"/admin/ai/requests/{row.pk}").content.decode()
+    assert f"applies to key CI, user {member_user.email}, task type review" in page
+    assert str(first.pk) not in page
+    assert "<dt>of other requests only</dt><dd>7 policies</dd>" in page
+    assert "would have been refused by &quot;Trial&quot;, which only watches" in page
+    assert page.count("would have refused") == 1
+    assert '<span class="status bad">model blocked' not in page
+
+
+def test_watched_policy_is_never_who_refused(
+    acme: Organization, client_for: CLIENTS, member_user: User
+) -> None:
+    held = {"verdict": "rate_limited", "limit_nanoeur": 5}
+    for others, sentence in (
+        ([], "Refused by the gateway"),
+        ([{"name": "Real", **held}], "Running calls held what was left of &quot;Real&quot;."),
+    ):
+        row = AiRequestLogFactory.create(
+            org=acme,
+            status="blocked",
+            code="rate_limited",
+            decision={"policies": [{"name": "Trial", "mode": "watch", **held}, *others]},
+        )
+        page = client_for(member_user).get(f"/admin/ai/requests/{row.pk}").content.decode()
+        assert sentence in page
 
 
 def test_unknown_outcome_and_correction_are_both_shown(
@@ -237,7 +299,9 @@ def test_usage_without_price_is_named_with_place_and_factors(
         {"model": [], "input": 5, "policies": {"a": 1}, "before": "x", "rates": []},
         {"model": None, "input": None, "policies": [None, "x", {}], "after": [], "rates": None},
         {"policies": [{"verdict": 3, "name": {}, "limit_nanoeur": "x", "max_tokens": True}]},
-        {"policies": [], "policies_left_out": "x"},
+        {"policies": [], "policies_left_out": "x", "policies_of_other_calls": []},
+        {"policies": [{"mode": "watch", "applies_to": ["x"], "verdict": 2}]},
+        {"policies": [{"applies_to": {"key_id": 3}}]},
         {"rates": {"bands": "x"}, "bound_nanoeur": "much", "output_cap": 1.5},
         {"unpriced": [3, None], "buckets": {"place": 7}, "rates": {"places": [], "discount": {}}},
         {"rates": {"bands": [1, {}, {"above_input_tokens": "x"}], "usd_per_eur": {}}},
@@ -369,6 +433,39 @@ def test_request_shows_verdict_of_every_budget(
         ("Later", "not checked", None),
         ("unnamed", "unknown", None),
     ]
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict", "sentence"),
+    [
+        ("ok", "ok", "No policy was active. Within the limit of its session."),
+        (
+            "blocked",
+            "budget_limit",
+            "Blocked by policy &quot;Agents&quot;: not enough is left this session.",
+        ),
+    ],
+)
+def test_verdict_on_session_is_shown(  # noqa: PLR0913  fixtures
+    acme: Organization,
+    client_for: CLIENTS,
+    member_user: User,
+    status: str,
+    verdict: str,
+    sentence: str,
+) -> None:
+    entry = {"id": "1", "name": "Agents", "span": "session", "verdict": verdict}
+    amounts = {"limit_nanoeur": 5, "charged_nanoeur": 3, "held_nanoeur": 1}
+    row = AiRequestLogFactory.create(
+        org=acme,
+        status=status,
+        code="budget_limit" if status == "blocked" else None,
+        decision={"policies": [], "session": entry | amounts},
+    )
+    page = client_for(member_user).get(f"/admin/ai/requests/{row.pk}").content.decode()
+    assert sentence in page
+    assert 'Agents<span class="subtle">policy</span>' in page
+    assert "per session" in page
 
 
 def test_budgets_that_allowed_request_are_mentioned(

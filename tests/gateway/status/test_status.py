@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import json
 from collections.abc import Callable
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from django.conf import settings
+from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
@@ -17,6 +21,8 @@ from pytest_django import Settings
 
 from costs.models import Hold
 from costs.prices.exchange_rates import utc_day
+from gateway.alerts import lease
+from gateway.alerts.rounds import JOB, LEASE_LASTS
 from gateway.call.runtime import Gateway, current
 from gateway.providers.registry import providers_from_settings
 from orgs.fields import new_id
@@ -45,6 +51,19 @@ def page(client: Client) -> str:
     return " ".join(response.content.decode().split())
 
 
+def rates(*words: str) -> str:
+    """Run `manage.py rates` and return what it prints."""
+    out = io.StringIO()
+    call_command("rates", *words, stdout=out)
+    return out.getvalue()
+
+
+def exchange_rate_of(operator: Client) -> dict[str, Any]:
+    """Return the exchange rate of the JSON."""
+    found: dict[str, Any] = operator.get("/status.json").json()["exchangeRate"]
+    return found
+
+
 def fact(text: str, name: str) -> str:
     return text.partition(f"<dt>{name}</dt><dd>")[2].partition("</dd>")[0]
 
@@ -59,29 +78,42 @@ def test_member_and_auditor_see_status(
     for user in (member_user, auditor_user):
         text = page(client_for(user))
         assert "</span> ready</span>" in text
-        assert [fact(text, name) for name in ("Database", "Migrations", "Ledger")] == [
-            "ok",
-            "applied",
-            "ok",
-        ]
+        assert fact(text, "Database").startswith("ok, answers in ")
+        assert [fact(text, name) for name in ("Migrations", "Ledger")] == ["applied", "ok"]
         assert fact(text, "Oldest call in flight") == "none"
-        assert fact(text, "Providers").endswith("sandbox")
-        assert fact(text, "Price list").startswith("1 models, newest price from <time")
+        assert fact(text, "Price list").startswith("1 model, newest price from <time")
+        assert "last changed <time" in fact(text, "Price list")
         assert fact(text, "Exchange rate") == (
             f"1.0842 USD per EUR of {today}, 0 working days old (our bank)"
         )
         assert fact(text, "Version") == settings.VERSION
         assert "rates refresh" not in text
+        assert not any(fact(text, name) for name in ("Alerts", "Email"))
 
 
-def test_stale_exchange_rate_is_shown(client_for: Clients, member_user: User, today: date) -> None:
-    ExchangeRateFactory.create(on_date=today - timedelta(days=20), usd_per_eur=Decimal("1.1"))
-    text = page(client_for(member_user))
-    assert (
-        f"The exchange rate, 1.1 USD per EUR of {today - timedelta(days=20)}, is more than 3 "
-        "working days old; an operator must update it with manage.py rates refresh."
-    ) in text
+def test_stale_exchange_rate_is_shown_everywhere_until_it_is_set(
+    client_for: Clients, member_user: User, operator: Client, today: date
+) -> None:
+    on_date = today - timedelta(days=20)
+    ExchangeRateFactory.create(on_date=on_date, usd_per_eur=Decimal("1.1"), source="our bank")
+    warning = (
+        f"The exchange rate, 1.1 USD per EUR of {on_date}, is more than 3 working days old; an "
+        "operator must update it with manage.py rates refresh."
+    )
+    member = client_for(member_user)
+    text = page(member)
+    assert warning in text
     assert "</span> ready</span>" in text
+    assert warning in rates("show")
+    command, found = json.loads(rates("show", "--format", "json")), exchange_rate_of(operator)
+    assert command["is_stale"] is found["isStale"] is True
+    assert command["working_days"] == found["workingDays"] > 3
+    assert command["stale_after_working_days"] == found["staleAfterWorkingDays"] == 3
+    assert command["source"] == found["source"] == "our bank"
+    rates("set", "1.12")
+    current().checks = None
+    assert "must update it" not in page(member) + rates("show")
+    assert exchange_rate_of(operator)["isStale"] is False
 
 
 def test_missing_exchange_rate_is_shown(client_for: Clients, member_user: User) -> None:
@@ -117,7 +149,10 @@ def test_providers_are_named_without_their_secrets(
     settings.PROVIDERS["openai"] = secrets
     gateway.providers = providers_from_settings()
     text = page(client_for(member_user))
-    assert fact(text, "Providers") == "openai, sandbox"
+    assert [name for name in gateway.providers.vendors if f'scope="row">{name}' in text] == [
+        "openai",
+        "sandbox",
+    ]
     assert not any(secret in text for secret in (*secrets, settings.SECRET_KEY))
 
 
@@ -142,6 +177,40 @@ def test_database_is_read_once_for_many_pages(
         assert len([each for each in captured if f'FROM "{table}"' in each["sql"]]) == 1
 
 
+@pytest.mark.parametrize(
+    ("every_s", "ago_s", "shown"),
+    [
+        (60, None, "no round yet"),
+        (60, 0, "last round <time"),
+        (60, 239, "last round <time"),
+        (60, 241, "<strong>late:</strong> last round <time"),
+        (0, 241, "off: PULSE_ALERTS_EVERY_S is 0"),
+    ],
+)
+def test_operator_sees_last_round_of_alerts(
+    operator: Client, settings: Settings, every_s: float, ago_s: float | None, shown: str
+) -> None:
+    settings.ALERTS_EVERY_S = every_s
+    if ago_s is not None:
+        began_at = now() - timedelta(seconds=ago_s)
+        lease.take(JOB, holder_id=new_id(), now=began_at, lasts=LEASE_LASTS)
+    assert fact(page(operator), "Alerts").startswith(shown)
+
+
+@pytest.mark.parametrize(
+    ("sends", "shown"), [(True, "configured"), (False, "not configured: EMAIL_URL is not set")]
+)
+def test_operator_sees_whether_email_is_sent(
+    operator: Client, settings: Settings, sends: bool, shown: str
+) -> None:
+    settings.SENDS_EMAIL = sends
+    text = page(operator)
+    assert fact(text, "Email") == shown
+    assert connection.display_name in fact(text, "Database")
+
+
 def test_status_requires_membership(client_for: Clients, client: Client, db: None) -> None:
     assert client.get("/status")["Location"].startswith("/login")
-    assert client_for(UserFactory.create()).get("/status").status_code == 403
+    for is_staff in (False, True):
+        person = client_for(UserFactory.create(is_staff=is_staff))
+        assert person.get("/status").status_code == 403

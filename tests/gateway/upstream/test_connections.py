@@ -11,7 +11,6 @@ import pytest
 import pytest_asyncio
 
 from gateway.core.calls import Completion, Delta
-from gateway.core.errors import CredentialsRefused
 from gateway.core.seen import SeenOutput
 from tests.fake_provider import VENDORS, closed_port
 from tests.fake_provider.vendors import Wire, ask, call_to, connected, opened
@@ -77,7 +76,7 @@ async def test_environment_is_ignored(
 @every_vendor
 async def test_closing_stream_closes_vendor_connection(wire: Wire, vendor: str) -> None:
     wire.fake.answers(endless=True)
-    provider = await wire.providers.get(vendor)
+    provider = await wire.providers.get(wire.providers.vendors[vendor])
     await _read_some_and_close(provider.stream(call_to(vendor), SeenOutput()))
     closed_at = time.time()
     call = await asyncio.to_thread(wire.fake.wait_for, lambda call: call.disconnected_at)
@@ -107,21 +106,3 @@ async def _read_some_and_close(stream: AsyncIterator[Delta | Completion]) -> Non
         if seen == 3:
             break
     await stream.aclose()  # type: ignore[attr-defined]  # the seam says less than it promises
-
-
-@every_vendor
-async def test_check_reports_answering_vendor(wire: Wire, vendor: str) -> None:
-    line = await (await wire.providers.get(vendor)).check()
-    assert "answers and lists" in line
-    (call,) = wire.fake.calls
-    assert call.billed is None
-
-
-@every_vendor
-async def test_check_reports_refused_key(wire: Wire, vendor: str) -> None:
-    wire.fake.answers(status=401)
-    provider = await wire.providers.get(vendor)
-    with pytest.raises(CredentialsRefused) as failed:
-        await provider.check()
-    assert "answers 401" in failed.value.reported
-    assert failed.value.provider_status == 401

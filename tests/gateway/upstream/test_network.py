@@ -13,9 +13,10 @@ import pytest
 import pytest_asyncio
 from yarl import URL
 
+from gateway.core.providers import USUAL, TimeLimits
 from gateway.upstream import http_client
 from gateway.upstream.http_client import BrokenOff, HttpClient, NotSent, is_not_sent
-from gateway.upstream.network import USUAL, Network, TimeLimits
+from gateway.upstream.network import Network
 from tests.fake_provider import closed_port
 from tests.gateway.upstream.certificates import Certificates
 from tests.gateway.upstream.proxy_server import ProxyServer, proxy_server

@@ -7,8 +7,9 @@ import socket
 
 import pytest
 
+from gateway.core.providers import USUAL, TimeLimits
 from gateway.upstream.http_client import BrokenOff, HttpClient, NotSent, address, is_not_sent
-from gateway.upstream.network import USUAL, Network, TimeLimits
+from gateway.upstream.network import Network
 from tests.fake_provider import closed_port
 from tests.gateway.upstream.raw_server import (
     HELLO,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.providers.registry import Providers, ProviderSettings
-from gateway.upstream.upstreams import upstream
+from gateway.providers.vendors import vendors
 
 
 @pytest.mark.parametrize(
@@ -27,13 +26,4 @@ from gateway.upstream.upstreams import upstream
     ],
 )
 def test_region_is_read_from_host(vendor: str, base_url: str | None, place: str) -> None:
-    assert upstream(vendor, api_key="k", base_url=base_url).place == place
-
-
-def test_providers_know_places_of_their_hosts() -> None:
-    settings = {
-        "openai": ProviderSettings("k", "https://eu.api.openai.com/v1"),
-        "mistral": ProviderSettings("k", None),
-        "google": ProviderSettings("", None),
-    }
-    assert Providers(settings, sandbox=True).places == {"openai": "eu", "mistral": "global"}
+    assert vendors()[vendor].configured("k", base_url).place == place

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from tests.commands import manage
 from tests.gateway.upstream.certificates import Certificates, make_certificates
@@ -17,6 +18,8 @@ from tests.gateway.upstream.raw_server import HOST, OK, RawServer, raw_server
 
 KEY = "sk-canary0123456789"
 USER, PASSWORD = "user", "canary-password"
+pytestmark = pytest.mark.django_db(transaction=True)
+
 MODELS = b'{"object": "list", "data": []}'
 
 
@@ -36,6 +39,7 @@ async def _checked(
         "SSL_CERT_FILE": str(certificates.authority),
         "PULSE_CLIENT_CERT_FILE": str(certificates.client),
         "PULSE_SANDBOX": "off",
+        "DATABASE_URL": f"sqlite:///{connection.settings_dict['NAME']}",
     }
     command = asyncio.to_thread(
         manage, "providers", "check", "--format", "json", variables=environment | variables

@@ -10,8 +10,9 @@ from typing import Final
 
 import pytest
 
+from gateway.core.providers import TimeLimits
 from gateway.upstream.http_client import HttpClient, Silent, UpstreamResponse
-from gateway.upstream.network import Network, TimeLimits
+from gateway.upstream.network import Network
 from tests.gateway.upstream.raw_server import (
     HELLO,
     LARGE_BYTES,

@@ -221,7 +221,7 @@ RESPONSES: Final = {
     "text": {"format": {"type": "json_schema", "name": "a", "schema": SCHEMA}, "verbosity": "low"},
     "stream": True,
     "stream_options": {"include_obfuscation": False},
-    "store": True,
+    "store": False,
     "include": ["reasoning.encrypted_content"],
     "service_tier": "default",
     "truncation": "auto",
@@ -386,6 +386,20 @@ EMBED_REQUEST: Final[dict[str, Any]] = {
     "outputDimensionality": 2,
 }
 
+ITEMS: Final = [
+    {"role": "user", "content": "Hello"},
+    {
+        **{"type": "message", "id": "msg_1", "role": "assistant", "status": "completed"},
+        "content": [{"type": "output_text", "text": "Hm", "annotations": []}],
+    },
+    {"type": "function_call", "id": "f", "call_id": "c", "name": "weather", "arguments": "{}"},
+    {"type": "function_call_output", "call_id": "c", "output": "Sunny"},
+]
+COMPACTED: Final = {
+    **{"model": "gpt-4o-mini", "instructions": "Be brief", "input": ITEMS},
+    **{"previous_response_id": None, "prompt_cache_key": "k", "service_tier": "flex"},
+    "tools": [{"type": "function", "name": "weather", "parameters": SCHEMA, "strict": True}],
+}
 ENDPOINTS: Final[dict[str, Endpoint]] = {
     "native": Endpoint(path="/api/ai/request", body=NATIVE),
     "native, prompt": Endpoint(
@@ -401,6 +415,11 @@ ENDPOINTS: Final[dict[str, Endpoint]] = {
     "chat, sandbox": _chat("sandbox-small", tool_choice="required"),
     "chat, sandbox, streamed": _chat("sandbox-small", stream=True, tool_choice="none"),
     "responses": Endpoint(path="/v1/responses", body=RESPONSES),
+    "responses, compacted": Endpoint(path="/v1/responses/compact", body=COMPACTED),
+    "responses, counted": Endpoint(path="/v1/responses/input_tokens", body=COMPACTED),
+    "conversations": Endpoint(
+        path="/v1/conversations", body={"items": ITEMS, "metadata": {"a": "b"}}
+    ),
     "embeddings, openai": Endpoint(
         path="/v1/embeddings",
         body={

@@ -14,7 +14,8 @@ from costs.models import Hold
 from gateway.apis.arrival import Arrival
 from gateway.apis.chat.chat import ChatCompletions
 from gateway.call.runtime import Gateway
-from gateway.core.calls import Call, Message, Outgoing, ProviderCall, Unread
+from gateway.core.calls import Call, Outgoing, ProviderCall, Unread
+from gateway.core.messages import Message
 from gateway.core.model_names import Model
 from gateway.core.usage_bound import NOTHING, OutputCap
 from gateway.http.compatible import endpoint

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from yarl import URL
 
+from gateway.core.providers import USUAL, Reach, TimeLimits
 from gateway.providers.registry import Providers
 from gateway.upstream.http_client import HttpClient, UpstreamResponse
-from gateway.upstream.network import USUAL, TimeLimits
 from tests.fake_provider.behaviour import VENDORS
 from tests.fake_provider.vendors import settings_at
 
@@ -80,7 +80,7 @@ class Answer(UpstreamResponse):
 class PlainHttp(HttpClient):
     """The HTTP client of an event loop, without a network."""
 
-    async def send(
+    async def send(  # noqa: PLR0913  as the client's
         self,
         url: URL,
         *,
@@ -88,6 +88,7 @@ class PlainHttp(HttpClient):
         body: bytes,
         method: str = "POST",
         limits: TimeLimits = USUAL,
+        reach: Reach | None = None,
     ) -> Answer:
         """Answer every request as its vendor does."""
         return answer(url, json.loads(body))
@@ -104,13 +105,21 @@ class PlainProviders(Providers):
         return PlainHttp()
 
 
+PLAIN: Final[dict[str, Any]] = {
+    "/count_tokens": {"input_tokens": 3},
+    "/input_tokens": {"object": "response.input_tokens", "input_tokens": 3},
+    "/compact": {**RESPONSE, "object": "response.compaction"},
+    "/conversations": {"id": "conv_1", "object": "conversation", "metadata": {}},
+    ":countTokens": {"totalTokens": 3},
+}
+
+
 def answer(url: URL, body: Any) -> Answer:
     """Return the vendor's answer, a stream if one is requested."""
     path, is_stream = url.path, body.get("stream") is True
-    if path.endswith("/count_tokens"):
-        return _plain({"input_tokens": 3})
-    if path.endswith(":countTokens"):
-        return _plain({"totalTokens": 3})
+    for end, plain in PLAIN.items():
+        if path.endswith(end):
+            return _plain(plain)
     if path.endswith((":embedContent", ":batchEmbedContents")):
         vectors = [{"values": [0.5, 1.5]} for _ in body.get("requests", [body])]
         return _plain({"embedding": vectors[0], "embeddings": vectors})

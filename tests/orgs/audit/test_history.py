@@ -167,6 +167,7 @@ def test_change_in_django_admin_is_recorded(acme: Organization) -> None:
     client = Client()
     client.force_login(operator)
     data = {"name": "Acme", "slug": "acme", "timezone": "UTC", "on_disconnect": "close"}
+    data["stores_answers"] = "on"
     client.post(reverse("admin:orgs_organization_change", args=[acme.pk]), data)
     row = only()
     assert (row.event, row.actor_name) == ("organization_changed", operator.email)

@@ -109,6 +109,7 @@ def test_session_is_recognized_without_middleware(acme: Organization, member_use
     acme.refresh_from_db()
     assert caller == credentials.SessionCaller(
         user_id=str(member_user.pk),
+        email=member_user.email,
         org_id=acme.pk,
         role="member",
         config_version=acme.config_version,

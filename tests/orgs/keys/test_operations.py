@@ -12,7 +12,7 @@ from orgs.core import keys
 from orgs.core.errors import Conflict, Invalid, Missing
 from orgs.keys import operations as keys_operations
 from orgs.members import operations as members_operations
-from orgs.models import ApiKey, Membership, Organization, User
+from orgs.models import ApiKey, HistoryEvent, Membership, Organization, User
 from tests.factories import UserFactory
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
@@ -50,6 +50,24 @@ def test_invalid_dimension_is_rejected(acme: Organization, field: str, value: st
     with pytest.raises(Invalid) as refusal:
         keys_operations.create_key(org=acme, name="ci", **fixed)
     assert refusal.value.field == field
+
+
+def test_client_source_is_checked_and_recorded(acme: Organization) -> None:
+    key, _ = keys_operations.create_key(org=acme, name="ci", client_from=" Header:X-User-Id ")
+    assert ApiKey.objects.get(pk=key.pk).client_from == "header:x-user-id"
+    before = Organization.objects.get(pk=acme.pk).config_version
+    keys_operations.update_key(key=key, client_from="metadata.user_id")
+    assert ApiKey.objects.get(pk=key.pk).client_from == "metadata.user_id"
+    assert Organization.objects.get(pk=acme.pk).config_version > before
+    event = HistoryEvent.objects.get(event="key_changed")
+    assert (event.before, event.after) == (
+        {"client_from": "header:x-user-id"},
+        {"client_from": "metadata.user_id"},
+    )
+    for source in ("header:authorization", "client_id"):
+        with pytest.raises(Invalid, match="The client source must be user, ") as refusal:
+            keys_operations.update_key(key=key, client_from=source)
+        assert refusal.value.field == "client_from"
 
 
 def test_dimension_of_128_characters_is_accepted(acme: Organization) -> None:
@@ -99,11 +117,12 @@ def test_revoked_key_stays_revoked(acme: Organization) -> None:
 
 def test_rotation_keeps_name_and_settings(acme: Organization, member_user: User) -> None:
     old, old_text = keys_operations.create_key(
-        org=acme, name="ci", owner=member_user, project_id="p", app_id="a"
+        org=acme, name="ci", owner=member_user, project_id="p", app_id="a", client_from="user"
     )
     new, new_text = keys_operations.rotate_key(key=old, created_by_id=member_user.pk)
     assert new_text != old_text
     assert (new.name, new.owner, new.project_id, new.app_id) == ("ci", member_user, "p", "a")
+    assert new.client_from == "user"
     assert (new.replaces, new.expires_at, new.created_by_id) == (old, None, member_user.pk)
 
 

@@ -83,6 +83,7 @@ def test_triggers_exist() -> None:
         {"name": "Other"},
         {"timezone": "UTC"},
         {"on_disconnect": "drain"},
+        {"stores_answers": False},
     ],
 )
 def test_settings_change_raises_config_version(acme: Organization, change: Any) -> None:

@@ -43,6 +43,7 @@ def values(**changes: str) -> dict[str, str]:
         "name": "Acme",
         "timezone": "Europe/Paris",
         "on_disconnect": "close",
+        "stores_answers": "on",
     } | changes
 
 
@@ -75,12 +76,23 @@ def test_admin_switches_gateway_off_and_on(
     assert (acme.name, acme.timezone, acme.on_disconnect) == ("Acme & Sons", "UTC", "drain")
 
 
+def test_admin_turns_storage_off_and_on(
+    client_for: CLIENTS, acme: Organization, admin_user: User
+) -> None:
+    client, off = client_for(admin_user), values()
+    del off["stores_answers"]
+    for posted, stores in ((off, False), (values(), True)):
+        assert client.post(SETTINGS, posted).status_code == 302
+        acme.refresh_from_db()
+        assert (acme.stores_answers, acme.ai_gateway_enabled) == (stores, True)
+
+
 def test_stale_page_does_not_undo_later_changes(
     client_for: CLIENTS, acme: Organization, admin_user: User
 ) -> None:
     client = client_for(admin_user)
     rendered = as_rendered(page_of(client))
-    assert len(rendered) == 4
+    assert len(rendered) == 5
     Organization.objects.filter(pk=acme.pk).update(ai_gateway_enabled=False)
     client.post(SETTINGS, values(name="Renamed") | rendered)
     acme.refresh_from_db()

@@ -13,9 +13,9 @@ from gateway.apis.families.fitting import fitted
 from gateway.core.calls import ProviderCall
 from gateway.core.errors import Refused, Unreachable
 from gateway.core.usage_bound import OutputCap
-from gateway.providers.google import Google
+from gateway.providers.adapters.google import Google
+from gateway.providers.vendors import vendors
 from gateway.upstream.http_client import HttpClient, NotSent
-from gateway.upstream.network import USUAL
 from tests.gateway.arrivals import NAMES, read
 from tests.gateway.translating import CATALOG, model_of
 from tests.vendor_rules.google.body import faults
@@ -72,7 +72,7 @@ def sent(fields: dict[str, Any]) -> tuple[dict[str, Any], ProviderCall]:
 def on_wire(call: ProviderCall) -> dict[str, Any]:
     """Return the body of a call as the vendor's own SDK sends it."""
     wire = Wire()
-    google = Google(api_key="AIza", base_url=None, limits=USUAL, http=cast(HttpClient, wire))
+    google = Google(vendors()["google"].configured("AIza", None), cast(HttpClient, wire))
     try:
         asyncio.run(google.complete(call))
     except Unreachable:

@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Final
 
 from gateway.apis.families.changes import Changes
-from gateway.core.calls import CacheMark, Message, Part, ProviderCall
+from gateway.core.calls import ProviderCall
+from gateway.core.messages import CacheMark, Message, Part
 
 # https://github.com/tghamm/Anthropic.SDK/issues/50
 BREAKPOINTS_MAX: Final = 4

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from gateway.apis.families.changes import Changes
-from gateway.core.calls import File, Image, Message, Part
+from gateway.core.messages import File, Image, Message, Part
 from gateway.core.request_body import invalid
 from orgs.core.values import quoted
 

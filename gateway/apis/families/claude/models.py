@@ -150,6 +150,16 @@ def thinks(model_id: str, effort: str | None) -> bool:
     return effort not in (None, "none") and _has(model_id, _FIRST_ADAPTIVE)
 
 
+def may_think(model_id: str, asked: str | None) -> bool:
+    """Whether a request with this type of thinking, or none, may think: of that at most a summary
+    is shown.
+    """
+    claude = _claude(model_id)
+    if asked == "disabled":
+        return claude.generation >= _FIRST_ALWAYS_THINKING.get(claude.family, _NEVER)
+    return asked is not None or claude.generation >= _FIRST_THINKING_BY_DEFAULT
+
+
 def thinking(model_id: str, effort: str, *, is_tool_forced: bool) -> dict[str, Any]:
     """Return the request fields for one of the model's efforts."""
     if effort == "none":

@@ -17,8 +17,8 @@ from gateway.apis.families.claude import models as claude
 from gateway.apis.families.claude import schemas
 from gateway.apis.families.claude.schemas import Size
 from gateway.apis.json_schema import Schema
-from gateway.core.calls import Message, Tool
 from gateway.core.errors import Refused
+from gateway.core.messages import Message, Tool
 from gateway.core.request_body import invalid
 from orgs.core.values import quoted
 

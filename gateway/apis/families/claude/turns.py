@@ -13,7 +13,7 @@ from typing import Final
 
 from gateway.apis.families.changes import Changes
 from gateway.apis.families.claude import models as claude
-from gateway.core.calls import CacheMark, Message
+from gateway.core.messages import CacheMark, Message
 from gateway.core.request_body import invalid
 
 Messages = tuple[Message, ...]

@@ -13,8 +13,9 @@ from urllib.parse import urlsplit
 
 from gateway.apis.body_rules import STORED
 from gateway.apis.families.gemini import models
-from gateway.core.calls import File, Image, ProviderCall
+from gateway.core.calls import ProviderCall
 from gateway.core.errors import Refused
+from gateway.core.messages import File, Image
 from gateway.core.request_body import invalid
 from orgs.core.values import quoted
 

@@ -79,6 +79,16 @@ def always_thinks(model_id: str) -> bool:
     return generation >= _FIRST_LEVELS or (generation == _FIRST_THINKING and _is_pro(model_id))
 
 
+def may_think(model_id: str, budget: int | None) -> bool:
+    """Whether a request with this thinking budget may think, also unasked: of that at most a
+    summary is shown. Of unknown models it is not known.
+    """
+    generation = generation_of(model_id)
+    if generation == _UNKNOWN or always_thinks(model_id):
+        return True
+    return generation >= _FIRST_THINKING and budget != 0
+
+
 def pays_for_each_search(model_id: str) -> bool:
     """Whether each search query has a fee, and not the prompt with any; unknown models: each."""
     generation = generation_of(model_id)

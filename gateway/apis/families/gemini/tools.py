@@ -15,8 +15,9 @@ from gateway.apis.arrival import text_of
 from gateway.apis.families.changes import Changes
 from gateway.apis.families.gemini import models, schemas
 from gateway.apis.families.gemini.schemas import UnusableSchema
-from gateway.core.calls import Message, ProviderCall, Tool
+from gateway.core.calls import ProviderCall
 from gateway.core.errors import Refused
+from gateway.core.messages import Message, Tool
 from gateway.core.request_body import invalid
 from orgs.core.values import quoted
 

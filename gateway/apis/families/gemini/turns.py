@@ -11,7 +11,7 @@ from typing import Final
 
 from gateway.apis.families.changes import Changes
 from gateway.apis.families.gemini import models
-from gateway.core.calls import CacheMark, Message, ToolCall
+from gateway.core.messages import CacheMark, Message, ToolCall
 from gateway.core.request_body import invalid
 
 BEFORE: Final = "."

@@ -1,0 +1,1 @@
+"""A working day of developers on limits of money: `python -m benchmarks.simulation`."""

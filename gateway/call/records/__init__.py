@@ -1,0 +1,1 @@
+"""The audit rows of calls, and what is kept beside them."""

@@ -1,0 +1,1 @@
+"""Rows of what limits calls, as calls are checked against them."""

@@ -1,0 +1,1 @@
+"""Rows of providers: how operators and organizations add, change, check and remove them."""

@@ -1,0 +1,1 @@
+"""Which provider a request goes to, where several serve its model."""

@@ -1,0 +1,150 @@
+"""Resolve a name to a model and the provider that serves it.
+
+A bare name is its vendor's; one that no vendor knows is the first row's that lists it.
+`PROVIDER/NAME` is a model of that row: what is known of it is known of the vendor's model with the
+same name, wherever that is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Final
+
+from costs.core.model_names import PREFIXES
+from gateway.core.model_names import FINE_TUNE, REGION, Catalog, Model, canonical
+from gateway.core.providers import ProviderConfig
+
+# A server's own tokenizer is not known: small vocabularies make more tokens of a text.
+TOKENIZER: Final = "cl100k_base"
+TOKEN_MARGIN: Final = 1.5
+# The most expensive vendor's, for a model that nothing is known of.
+IMAGE_TOKENS: Final = 24_600
+TOKENS_PER_S: Final = 1_000
+OUTPUT_MAX: Final = 131_072
+
+
+def served_model(
+    named: str, providers: Mapping[str, ProviderConfig], *, catalog: Catalog
+) -> Model | None:
+    """Return the model that a name means, with its provider; None if it is unknown."""
+    head, slash, rest = named.strip().partition("/")
+    row = providers.get(head.casefold()) if slash else None
+    if row is not None and row.is_row:
+        return _of_row(rest, row, providers, catalog)
+    model = catalog.find(named)
+    if model is not None:
+        return served(model, providers)
+    first = first_listing(named, providers.values())
+    return _of_row(named, first, providers, catalog) if first else None
+
+
+def usable_model(
+    named: str, providers: Mapping[str, ProviderConfig], *, catalog: Catalog
+) -> Model | None:
+    """Return the model that a name means; of a row that lists it if its vendor has no key."""
+    model = served_model(named, providers, catalog=catalog)
+    if model is None or model.served_by.is_row or model.served_by.fault is None:
+        return model
+    first = first_listing(named, (row for row in providers.values() if row.fault is None))
+    return _of_row(named, first, providers, catalog) if first else model
+
+
+def served_then(
+    name: str,
+    provider: str | None,
+    providers: Mapping[str, ProviderConfig],
+    *,
+    catalog: Catalog,
+) -> Model | None:
+    """Return the model of a charge or a past request, at the provider that its row has.
+
+    The tags are those that the provider has now; one that was removed has none.
+    """
+    if provider is None or provider in catalog.vendors:
+        return catalog.find(name)
+    removed = ProviderConfig(name=provider, title=provider, is_row=True)
+    return _of_row(name, providers.get(provider, removed), providers, catalog)
+
+
+def first_listing(named: str, providers: Iterable[ProviderConfig]) -> ProviderConfig | None:
+    """Return the first row, by order and name, that takes the calls to a bare name it lists."""
+    name = named.strip().casefold()
+    rows = (row for row in providers if row.weight and name in row.models)
+    return min(rows, key=lambda row: (row.order, row.name), default=None)
+
+
+def sharing(
+    named: str, providers: Mapping[str, ProviderConfig], *, catalog: Catalog
+) -> tuple[ProviderConfig, ...]:
+    """Return the providers that share the calls to a name: none if it names one itself, or if no
+    row lists it. Those that cannot be called are omitted.
+    """
+    name, (head, slash, _) = named.strip().casefold(), named.strip().casefold().partition("/")
+    if slash and (head in PREFIXES or head in providers):
+        return ()
+    rows = [row for row in providers.values() if row.weight and name in row.models]
+    model = catalog.find(named) if rows else None
+    vendor = () if model is None else (providers[model.provider],)
+    return tuple(each for each in (*vendor, *rows) if each.fault is None)
+
+
+def served(model: Model, providers: Mapping[str, ProviderConfig]) -> Model:
+    """Return a vendor's model with its provider as it is configured."""
+    return replace(model, served_by=providers[model.provider])
+
+
+def _of_row(
+    name: str, row: ProviderConfig, providers: Mapping[str, ProviderConfig], catalog: Catalog
+) -> Model | None:
+    model_id = canonical(name)
+    if model_id is None:
+        return None
+    facts = catalog.find(name) or Model(
+        id=model_id,
+        provider=row.name,
+        tokenizer=TOKENIZER,
+        token_margin=TOKEN_MARGIN,
+        image_tokens=IMAGE_TOKENS,
+        tokens_per_s=TOKENS_PER_S,
+        max_output_tokens=OUTPUT_MAX,
+        is_listed=False,
+    )
+    is_known = facts.is_listed or row.context_tokens is not None
+    is_own = model_id in row.models and "/" in model_id and not _has_prefix(model_id, providers)
+    spelling = row.models.get(model_id, name.strip())
+    sent = canonical(row.sent_name(model_id, spelling=spelling)) or model_id
+    called = dict.fromkeys((model_id, sent))
+    return replace(
+        facts,
+        id=model_id,
+        provider=row.name,
+        aliases=(),
+        current=None,
+        base_names=tuple(
+            dict.fromkeys(each for base in called for each in _bases(base, providers, catalog))
+        ),
+        context_tokens=row.context_tokens or facts.context_tokens,
+        max_output_tokens=row.max_output_tokens or facts.max_output_tokens,
+        is_listed=is_known,
+        served_by=row,
+        spelling=spelling,
+        listed_name=model_id if is_own else "",
+    )
+
+
+def _bases(name: str, providers: Mapping[str, ProviderConfig], catalog: Catalog) -> Iterator[str]:
+    """Yield the names by which a row's model is blocked everywhere: also without what resellers
+    write before and behind it (`vendor/name:free`), and never with a provider's own prefix.
+    """
+    whole = name if name.startswith(FINE_TUNE) else name.partition(":")[0]
+    for each in dict.fromkeys((name, whole, whole.rpartition("/")[2])):
+        if not (_has_prefix(each, providers) or each.startswith(REGION)):
+            yield each
+        if (model := catalog.find(each)) is not None:
+            yield from (known for known in model.names if "/" not in known)
+
+
+def _has_prefix(name: str, providers: Mapping[str, ProviderConfig]) -> bool:
+    head, slash, _ = name.partition("/")
+    return bool(slash) and (head in providers or head in PREFIXES)

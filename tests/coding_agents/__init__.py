@@ -1,0 +1,1 @@
+"""Real coding agents, as npm installs them, through the real gateway to the fake provider."""

@@ -1,0 +1,1 @@
+"""Tests of the choice among the rows that serve one model."""

@@ -1,0 +1,193 @@
+"""A process knows of each provider whether it works, and how its last hour went."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from gateway.core.calls import Completion
+from gateway.core.errors import ClientGone, RateLimited, Rejected, TimedOut, Unreachable
+from gateway.providers.routing import health as module
+from gateway.providers.routing.breaker import FAILURES_MAX, OPEN_FIRST_S
+from gateway.providers.routing.health import PROVIDERS_MAX, Health, HealthReport
+
+ONE, TWO = uuid4(), uuid4()
+ANSWER = Completion(model="gpt-4o", finish_reason="stop", usage=None)
+
+
+class SetClock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> SetClock:
+    return SetClock()
+
+
+@pytest.fixture
+def health(clock: SetClock) -> Health:
+    return Health(clock=clock)
+
+
+def _fail(health: Health, clock: SetClock, name: str = "eu") -> None:
+    for _ in range(FAILURES_MAX):
+        health.record(name, Unreachable(""), took_s=0)
+
+
+def _report(health: Health, name: str = "eu") -> HealthReport:
+    return health.reports([name])[name]
+
+
+def test_failures_of_one_provider_are_not_those_of_another(health: Health, clock: SetClock) -> None:
+    _fail(health, clock)
+    assert health.failing_until_s("eu") == clock.now_s + OPEN_FIRST_S
+    assert health.failing_until_s("us") is None
+
+
+def test_one_of_many_waiting_calls_tries_half_open_provider(
+    health: Health, clock: SetClock
+) -> None:
+    _fail(health, clock)
+    clock.now_s += OPEN_FIRST_S
+    usable = []
+    for _ in range(100):
+        usable.append(health.failing_until_s("eu") is None)
+        if usable[-1]:
+            health.enter("eu", uuid4())
+    assert usable == [True] + [False] * 99
+
+
+def test_request_that_leaves_without_call_lets_another_one_try(
+    health: Health, clock: SetClock
+) -> None:
+    _fail(health, clock)
+    clock.now_s += OPEN_FIRST_S
+    health.enter("eu", ONE)
+    health.leave(ONE)
+    assert health.failing_until_s("eu") is None
+
+
+def test_request_that_goes_elsewhere_lets_another_one_try(health: Health, clock: SetClock) -> None:
+    _fail(health, clock)
+    clock.now_s += OPEN_FIRST_S
+    health.enter("eu", ONE)
+    health.enter("us", ONE)
+    assert health.failing_until_s("eu") is None
+
+
+def test_request_beside_try_does_not_end_it(health: Health, clock: SetClock) -> None:
+    _fail(health, clock)
+    clock.now_s += OPEN_FIRST_S
+    health.enter("eu", ONE)
+    health.enter("eu", TWO)
+    health.leave(TWO)
+    assert health.failing_until_s("eu") is not None
+
+
+def test_answer_to_try_ends_outage(health: Health, clock: SetClock) -> None:
+    _fail(health, clock)
+    clock.now_s += OPEN_FIRST_S
+    health.enter("eu", ONE)
+    health.record("eu", ANSWER, took_s=0)
+    health.leave(ONE)
+    assert health.failing_until_s("eu") is None
+    assert _report(health).opens_in_s is None
+
+
+def test_provider_has_no_more_calls_than_its_limit(health: Health) -> None:
+    assert health.enter("eu", ONE, most=2)
+    assert health.enter("eu", TWO, most=2)
+    assert not health.enter("eu", uuid4(), most=2)
+    health.leave(ONE)
+    health.leave(ONE)
+    assert health.enter("eu", uuid4(), most=2)
+    assert not health.enter("eu", uuid4(), most=2)
+
+
+def test_request_may_have_its_own_place_again(health: Health) -> None:
+    assert health.enter("eu", ONE, most=1)
+    assert health.enter("eu", ONE, most=1)
+    assert _report(health).in_flight == 1
+
+
+def test_request_that_found_no_place_has_none(health: Health) -> None:
+    health.enter("eu", ONE)
+    assert not health.enter("us", ONE, most=0)
+    assert _report(health).in_flight == 0
+
+
+def test_report_counts_last_hour(health: Health, clock: SetClock) -> None:
+    health.record("eu", ANSWER, took_s=0)
+    clock.now_s += 3600
+    health.record("eu", ANSWER, took_s=0)
+    health.record("eu", Rejected("", provider_status=400), took_s=0)
+    health.record("eu", TimedOut(""), took_s=0)
+    health.record("eu", RateLimited("", provider_status=429), took_s=0)
+    health.record("eu", ClientGone(""), took_s=0)
+    report = _report(health)
+    assert report.calls == 4
+    assert report.failed == {"provider_timeout": 1, "provider_rate_limited": 1}
+    assert report.error_rate == 0.5
+
+
+def test_report_shows_last_answer_and_opening(health: Health, clock: SetClock) -> None:
+    health.record("eu", ANSWER, took_s=0)
+    clock.now_s += 10
+    _fail(health, clock)
+    clock.now_s += 2
+    report = _report(health)
+    assert (report.answered_s_ago, report.opens_in_s) == (12, OPEN_FIRST_S - 2)
+
+
+def test_report_shows_calls_in_flight(health: Health) -> None:
+    health.enter("eu", ONE)
+    assert _report(health).in_flight == 1
+
+
+def test_report_of_unknown_provider_is_empty(health: Health) -> None:
+    report = _report(health, "new")
+    assert (report.calls, report.error_rate, report.p50_ms, report.answered_s_ago) == (
+        *(0, None, None, None),
+    )
+
+
+@pytest.mark.parametrize("took_ms", [1, 3, 47, 250, 999, 12_345, 600_000])
+def test_latencies_are_at_most_one_step_too_high(
+    health: Health, clock: SetClock, took_ms: int
+) -> None:
+    health.record("eu", ANSWER, took_s=took_ms / 1000)
+    for percentile in (_report(health).p50_ms, _report(health).p95_ms):
+        assert percentile is not None
+        assert took_ms <= percentile <= took_ms * 2 ** (1 / module.STEPS_PER_DOUBLING) + 1
+
+
+def test_percentiles_are_those_of_answered_calls(health: Health, clock: SetClock) -> None:
+    for took_s in [0.1] * 94 + [10.0] * 6:
+        health.record("eu", ANSWER, took_s=took_s)
+    health.record("eu", TimedOut(""), took_s=600)
+    report = _report(health)
+    assert report.p50_ms == pytest.approx(100, rel=0.2)
+    assert report.p95_ms == pytest.approx(10_000, rel=0.2)
+
+
+def test_only_providers_called_last_are_remembered(health: Health, clock: SetClock) -> None:
+    _fail(health, clock)
+    for n in range(PROVIDERS_MAX - 1):
+        health.record(f"row-{n}", ANSWER, took_s=0)
+    assert health.failing_until_s("eu") is not None
+    health.record("one more", ANSWER, took_s=0)
+    assert health.failing_until_s("eu") is None
+
+
+def test_hour_takes_bounded_memory(health: Health, clock: SetClock) -> None:
+    for _ in range(500):
+        health.record("eu", ANSWER, took_s=0)
+        clock.now_s += 60
+    assert _report(health).calls == module.MINUTES - 1

@@ -1,0 +1,1 @@
+"""Model servers that others wrote, on the CPU, with a model made here: `make test SERVERS=seen`."""
