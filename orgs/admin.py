@@ -25,6 +25,7 @@ from django.utils.timezone import now
 
 from orgs.audit import history
 from orgs.audit.admin import HistoryEventAdmin, RecordedAdmin
+from orgs.auth.access import is_operator
 from orgs.core.errors import OrgsError
 from orgs.keys import operations as keys_operations
 from orgs.members import invitations
@@ -119,7 +120,7 @@ class UserPasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]  # no
 class UserAdmin(RecordedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]  # not subscriptable
     """People. They are deactivated, not deleted: rows refer to them.
 
-    Only superusers give rights or change operators: others with the permission to change users
+    Only superusers give rights or change staff: others with the permission to change users
     would make themselves superusers, or set the password of one.
     """
 
@@ -146,11 +147,13 @@ class UserAdmin(RecordedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]  # no
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        is_theirs = obj is None or not obj.is_operator or _is_superuser(request)
+        is_theirs = obj is None or not obj.is_protected or is_operator(request.user)
         return is_theirs and super().has_change_permission(request, obj)
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
-        return self.readonly_fields if _is_superuser(request) else (*self.readonly_fields, *RIGHTS)
+        return (
+            self.readonly_fields if is_operator(request.user) else (*self.readonly_fields, *RIGHTS)
+        )
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         if not change and obj.has_usable_password():
@@ -170,13 +173,13 @@ class GroupAdmin(DjangoGroupAdmin):
     """Groups of permissions: a member who changes the own group has every permission."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return _is_superuser(request)
+        return is_operator(request.user)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return _is_superuser(request)
+        return is_operator(request.user)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return _is_superuser(request)
+        return is_operator(request.user)
 
 
 @admin.register(Organization)
@@ -297,10 +300,6 @@ class ApiKeyAdmin(ActionsAdmin):
     @admin.action(description="Revoke permanently", permissions=["change"])
     def revoke(self, request: HttpRequest, rows: QuerySet[ApiKey]) -> None:
         _do_to_each(request, rows, lambda row: keys_operations.revoke_key(key=row))
-
-
-def _is_superuser(request: HttpRequest) -> bool:
-    return isinstance(request.user, User) and request.user.is_active and request.user.is_superuser
 
 
 def _give_role(request: HttpRequest, rows: QuerySet[Membership], role: str) -> None:

@@ -39,7 +39,7 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser, PermissionsMixin):
-    """A person. `is_staff` operates the installation through Django admin.
+    """A person. `is_staff` opens Django admin, for what the account's permissions allow there.
 
     No email is sent to confirm an address: `email_confirmed_at` is when an operator set the
     password and so vouched that the person who has it is the person of the address.
@@ -65,7 +65,12 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     @property
     def is_operator(self) -> bool:
-        """Whether the user can operate the installation through Django admin."""
+        """Whether the user operates the installation, in any organization or none."""
+        return self.is_active and self.is_staff and self.is_superuser
+
+    @property
+    def is_protected(self) -> bool:
+        """Whether only an operator can change the account: it has, or would have, their rights."""
         return self.is_staff or self.is_superuser
 
 

@@ -71,7 +71,9 @@ class Access:
 def viewer(request: HttpRequest) -> Access:
     """Return the access of any member of the organization, auditors included.
 
-    Raises OtherOrganization for a form or a link of another organization.
+    Raises PermissionDenied: without an organization, or with a lower role than `member` and `admin`
+    require. It is OtherOrganization for a form of another organization; a link of one in which the
+    user has no membership raises Http404.
     """
     user = request.user
     if not isinstance(user, User):
@@ -104,12 +106,12 @@ def _named(request: HttpRequest, memberships: list[Membership], active: Membersh
 
 
 def is_operator(user: object) -> bool:
-    """Whether a user operates the installation, in any organization or none."""
-    return isinstance(user, User) and user.is_active and user.is_staff and user.is_superuser
+    """Whether the user of a request, who may not be signed in, operates the installation."""
+    return isinstance(user, User) and user.is_operator
 
 
 def member(request: HttpRequest) -> Access:
-    """Return the access of an admin or a member, who can use the gateway."""
+    """Return the access of an admin or a member, who can use the gateway, as `viewer` does."""
     access = viewer(request)
     if not access.can_use:
         raise PermissionDenied(
@@ -119,7 +121,7 @@ def member(request: HttpRequest) -> Access:
 
 
 def admin(request: HttpRequest) -> Access:
-    """Return the access of an admin, who has full access."""
+    """Return the access of an admin, who has full access, as `viewer` does."""
     access = viewer(request)
     if not access.can_change:
         raise PermissionDenied("Only an admin of the organization can do this.")
@@ -129,14 +131,9 @@ def admin(request: HttpRequest) -> Access:
 def viewer_or_operator(request: HttpRequest) -> Access | None:
     """Return what `viewer` does; None for an operator who belongs to no organization."""
     user = request.user
-    if isinstance(user, User) and is_operator(user) and not _memberships(user):
+    if isinstance(user, User) and user.is_operator and not _memberships(user):
         return None
     return viewer(request)
-
-
-def active_organization(request: HttpRequest) -> Organization:
-    """Return the user's active organization."""
-    return viewer(request).organization
 
 
 def get_or_404(access: Access, rows: Manager[Row] | QuerySet[Row], row_id: object) -> Row:

@@ -9,7 +9,7 @@ A stranger's failures must not lock out the owner of an account, so:
   fail; only with several can anyone keep new devices of an account from signing in.
 
 Each count is a row, named by the first digits of an HMAC: two names may share a row (one in a
-million), and there are at most `ROWS_PER_KIND_MAX` rows of a kind, whatever strangers send.
+million), and there are at most 16**DIGITS rows of a kind, whatever strangers send.
 """
 
 from __future__ import annotations
@@ -32,7 +32,6 @@ FAILURES_PER_ACCOUNT: Final = 25  # 100 an hour
 FAILURES_PER_DEVICE: Final = 10
 FAILURES_PER_SESSION: Final = 10  # of an account, where a page asks for the password again
 DIGITS: Final = 5
-ROWS_PER_KIND_MAX: Final = 16**DIGITS
 PRUNED_AT_ONCE_MAX: Final = 1000
 DAY: Final = timedelta(days=1)
 

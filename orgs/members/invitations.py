@@ -77,7 +77,7 @@ def check_can_be_invited(*, org: Organization, email: str) -> None:
 def renew_link(
     *, invitation: Invitation, role: str | None = None, invited_by: User | None = None
 ) -> NewLink:
-    """Replace the link of an invitation, and its role if one is given."""
+    """Replace the link of an invitation, and its role if one is given. Raises Missing, Invalid."""
     role = role or invitation.role
     check_role(role)
     with transaction.atomic():
@@ -89,7 +89,10 @@ def renew_link(
 
 
 def link_for_member(*, membership: Membership, invited_by: User | None = None) -> NewLink:
-    """Return a link for a member of this organization alone: it sets another password."""
+    """Return a link for a member of this organization alone: it sets another password.
+
+    Raises Conflict for an account that a link may not open, and Missing.
+    """
     with transaction.atomic():
         org = locked(membership.org_id)
         current = org.memberships.select_related("user").filter(pk=membership.pk).first()
@@ -111,7 +114,7 @@ def link_for_member(*, membership: Membership, invited_by: User | None = None) -
 
 
 def withdraw(*, invitation: Invitation) -> None:
-    """Delete an invitation: an admin withdraws it, or the invited person declines."""
+    """Delete an invitation: an admin withdraws it, or the person declines. Raises Missing."""
     with transaction.atomic():
         org = locked(invitation.org_id)
         current = org.invitations.filter(pk=invitation.pk).first()
@@ -152,12 +155,12 @@ def is_member(account: User, org_id: UUID) -> bool:
 def link_sets_password(account: User | None, *, org_id: UUID) -> bool:
     """Whether a link of the organization may set the password of the account with its address.
 
-    Not when the account is an operator's or a member of another organization: then somebody else
-    relies on its password. Of one that is in no organization, not when an operator confirmed it.
+    Not when it is protected or a member of another organization: then somebody else relies on
+    its password. Of one that is in no organization, not when an operator confirmed it.
     """
     if account is None:
         return True
-    if account.is_operator:
+    if account.is_protected:
         return False
     org_ids = set(account.memberships.values_list("org_id", flat=True))
     if not org_ids:
@@ -166,7 +169,10 @@ def link_sets_password(account: User | None, *, org_id: UUID) -> bool:
 
 
 def accept_with_password(*, invitation: Invitation, password: str) -> Membership:
-    """Set the password of the account, creating it if needed; make it a member if it is not."""
+    """Set the password of the account, creating it if needed; make it a member if it is not.
+
+    Raises Conflict for an account that must sign in instead, and Missing.
+    """
     hashed = make_password(password)  # before the transaction, which locks the organization
     with transaction.atomic():
         current = _locked_invitation(invitation)
@@ -185,7 +191,10 @@ def accept_with_password(*, invitation: Invitation, password: str) -> Membership
 
 
 def accept_signed_in(*, invitation: Invitation, user: User) -> Membership:
-    """Make the signed-in owner of the invited address a member."""
+    """Make the signed-in owner of the invited address a member.
+
+    Raises Conflict for any other person, or an account that the link gives a password; and Missing.
+    """
     with transaction.atomic():
         current = _locked_invitation(invitation)
         owner = _locked_user(user)

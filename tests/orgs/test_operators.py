@@ -174,12 +174,12 @@ def test_unconfirmed_account_cannot_become_operator(
     page = reverse("admin:orgs_user_change", args=[member_user.pk])
     answer = operator.post(page, change(member_user, **{right: "on"}))
     assert "Set a password for this account first" in answer.content.decode()
-    assert not User.objects.get(pk=member_user.pk).is_operator
+    assert not User.objects.get(pk=member_user.pk).is_protected
     User.objects.filter(pk=member_user.pk).update(email_confirmed_at=now())
     renamed = change(member_user, email="other@acme.example", **{right: "on"})
     assert operator.post(page, renamed).status_code == 200
     assert operator.post(page, change(member_user, **{right: "on"})).status_code == 302
-    assert User.objects.get(pk=member_user.pk).is_operator
+    assert User.objects.get(pk=member_user.pk).is_protected
 
 
 def test_operators_made_by_command_are_confirmed() -> None:
@@ -279,7 +279,7 @@ def test_staff_give_no_rights(staff: User, member_user: User) -> None:
             change(user, name="Renamed", **rights),
         )
     member_user.refresh_from_db()
-    assert (member_user.name, member_user.is_operator) == ("Renamed", False)
+    assert (member_user.name, member_user.is_protected) == ("Renamed", False)
     assert not member_user.user_permissions.exists()
     assert not User.objects.filter(is_superuser=True).exists()
 

@@ -78,7 +78,7 @@ def test_session_selects_own_organization(
     acme: Organization, globex: Organization, member_user: User
 ) -> None:
     MembershipFactory.create(org=globex, user=member_user, role="admin")
-    assert access.active_organization(request_of(member_user)) == acme
+    assert access.viewer(request_of(member_user)).organization == acme
     chosen = access.viewer(request_of(member_user, organization_id=str(globex.pk)))
     assert (chosen.organization, chosen.can_change) == (globex, True)
 
@@ -87,7 +87,7 @@ def test_session_selects_own_organization(
 def test_foreign_selection_falls_back_to_own_organization(
     acme: Organization, member_user: User, chosen: str
 ) -> None:
-    assert access.active_organization(request_of(member_user, organization_id=chosen)) == acme
+    assert access.viewer(request_of(member_user, organization_id=chosen)).organization == acme
 
 
 def test_selection_ends_with_membership(
@@ -96,7 +96,7 @@ def test_selection_ends_with_membership(
     elsewhere = MembershipFactory.create(org=globex, user=member_user)
     elsewhere.delete()
     request = request_of(member_user, organization_id=str(globex.pk))
-    assert access.active_organization(request) == acme
+    assert access.viewer(request).organization == acme
 
 
 def test_row_of_own_organization_is_found(acme: Organization, member_user: User) -> None:
