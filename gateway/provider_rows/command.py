@@ -200,7 +200,7 @@ def _checked(found: Discovered) -> dict[str, Any]:
     return {
         "provider": found.provider,
         "answers": found.answers,
-        "said": found.sentence,
+        "message": found.sentence,
         "models": len(found.models),
     }
 

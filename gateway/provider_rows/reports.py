@@ -54,6 +54,12 @@ def all_lines(rows: Iterable[Provider] | None = None) -> list[ProviderLine]:
     return [*(_vendor_line(name, providers) for name in providers.vendors), *map(row_line, found)]
 
 
+def line_of(name: str) -> ProviderLine | None:
+    """Return the provider with this name, or None."""
+    lines = all_lines(Provider.objects.filter(name=name).select_related("org"))
+    return next((line for line in lines if line.config.name == name), None)
+
+
 def rows_of(org_id: UUID | None) -> list[Provider]:
     """Return the rows of the installation, and those of an organization."""
     mine = Q(org__isnull=True) if org_id is None else Q(org__isnull=True) | Q(org_id=org_id)

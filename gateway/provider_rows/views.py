@@ -1,12 +1,15 @@
 """The pages of providers: operators have those of the installation, admins their organization's.
 
-All members of an organization see its rows. The installation's are an operator's alone.
+All members of an organization see its rows. The installation's are an operator's alone, who
+can also ask each provider for its models.
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -26,7 +29,7 @@ from gateway.provider_rows.forms import (
     NewProviderForm,
     SecretForm,
 )
-from gateway.provider_rows.reports import ProviderLine, all_lines, row_line, rows_of
+from gateway.provider_rows.reports import ProviderLine, all_lines, line_of, row_line, rows_of
 from gateway.provider_rows.terms import MODELS_MAX
 from orgs.auth.access import (
     Access,
@@ -43,6 +46,8 @@ from orgs.console.switch import switched
 from orgs.core.errors import OrgsError
 
 _NOT_FOUND: Final = "Only an operator or an admin of the organization can do this."
+# A provider has 20 s to answer, which keeps one of the few threads of pages.
+_CHECKING: Final = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,11 @@ class Rights:
 
     access: Access | None
     is_operator: bool
+
+    @property
+    def org_id(self) -> UUID | None:
+        """The active organization, if there is one."""
+        return self.access.organization.pk if self.access else None
 
     @property
     def can_change_own(self) -> bool:
@@ -64,7 +74,9 @@ class Rights:
 
     def can_change(self, row: Provider) -> bool:
         """Whether this row can be changed."""
-        return self.is_operator if row.org_id is None else self.can_change_own
+        if row.org_id is None:
+            return self.is_operator
+        return row.org_id == self.org_id and self.can_change_own
 
     def owners(self) -> list[tuple[str, str]]:
         """Return whose rows can be added, as the choices of a form."""
@@ -76,8 +88,7 @@ class Rights:
 def providers(request: HttpRequest) -> HttpResponse:
     """List the providers."""
     rights = _rights(request)
-    org_id = rights.access.organization.pk if rights.access else None
-    rows = [row for row in rows_of(org_id) if row.org_id or rights.is_operator]
+    rows = [row for row in rows_of(rights.org_id) if row.org_id or rights.is_operator]
     lines = all_lines(rows) if rights.is_operator else [row_line(row) for row in rows]
     lines.sort(key=lambda line: line.row is None)  # what can be changed first
     context = {
@@ -151,21 +162,31 @@ def rotate_secret(request: HttpRequest, provider_id: str) -> HttpResponse:
 
 @action
 def check_provider(request: HttpRequest) -> HttpResponse:
-    """Ask a provider for its models, and show them with their prices."""
-    rights, name = _rights(request), request.POST.get("name", "")
-    org_id = rights.access.organization.pk if rights.access else None
-    rows = [row for row in rows_of(org_id) if rights.can_change(row)]
-    lines = all_lines(rows) if rights.is_operator else [row_line(row) for row in rows]
-    line = next((each for each in lines if each.config.name == name), None)
-    if line is None:
+    """Ask a provider for its models, and show them with their prices; one at a time.
+
+    An operator can ask each of them, an admin the organization's own.
+    """
+    rights, line = _rights(request), line_of(request.POST.get("name", ""))
+    if line is None or not (rights.is_operator or _can_change(rights, line)):
         raise Http404
-    [found] = discover([line.config])
+    if not _CHECKING.acquire(blocking=False):
+        messages.warning(request, "Another check is running; try again when it has ended.")
+        return redirect("providers")
+    try:
+        [found] = discover([line.config])
+    finally:
+        _CHECKING.release()
     book, at, listed = load_price_book(), now(), set(line.row.models if line.row else ())
     models = [
         (model, pricing.price_state(model, line.config, book, at=at), model in listed)
         for model in found.models[:MODELS_MAX]
     ]
-    context = {"line": line, "found": found, "models": models}
+    context = {
+        "line": line,
+        "found": found,
+        "models": models,
+        "can_change": _can_change(rights, line),
+    }
     return render(request, "provider_rows/check.html", context)
 
 

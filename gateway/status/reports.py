@@ -127,12 +127,6 @@ def status(
     )
 
 
-def line_of(name: str) -> ProviderLine | None:
-    """Return the provider with this name, or None."""
-    lines = all_lines(Provider.objects.filter(name=name).select_related("org"))
-    return next((line for line in lines if line.config.name == name), None)
-
-
 def _rows(org_id: UUID | None, *, all_providers: bool) -> list[Provider]:
     """Return one row more than are shown, the installation's first."""
     rows = Provider.objects.select_related("org")

@@ -9,5 +9,4 @@ from gateway.status import views
 urlpatterns = [
     path("status", views.status, name="status"),
     path("status.json", views.status_as_json, name="status-json"),
-    path("status/check", views.check_provider, name="status-check"),
 ]

@@ -183,7 +183,6 @@ ROUTES: Final[dict[str, Route]] = {
     ),
     "status": PAGE,
     "status.json": PAGE,
-    "status/check": PAGE,
     "api/schema": PAGE,
     "api/hello": PAGE,
     "healthz": PAGE,

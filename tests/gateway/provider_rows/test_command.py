@@ -308,7 +308,7 @@ def test_taken_model_has_price_of_known_server(prices: object, typed: None) -> N
 def test_server_without_list_is_not_asked(typed: None) -> None:
     providers("add", "bedrock", "--preset", "bedrock", "--secret-stdin", *BEDROCK)
     [row] = check("bedrock")
-    assert (row["answers"], row["said"]) == (None, "Amazon Bedrock serves no list of models")
+    assert (row["answers"], row["message"]) == (None, "Amazon Bedrock serves no list of models")
 
 
 BEDROCK = ("--base-url", "https://bedrock-runtime.eu-central-1.amazonaws.com/openai/v1")

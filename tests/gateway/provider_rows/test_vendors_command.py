@@ -92,14 +92,14 @@ def test_unresponsive_provider_fails_check(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     openai_at(settings, f"http://127.0.0.1:{closed_port()}/v1")
-    assert "the connection was refused" in checked(capsys)["said"]
+    assert "the connection was refused" in checked(capsys)["message"]
 
 
 def test_unknown_host_is_named_by_check(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     openai_at(settings, "https://provider.invalid/v1")
-    assert "the host name could not be resolved" in checked(capsys)["said"]
+    assert "the host name could not be resolved" in checked(capsys)["message"]
 
 
 def test_refused_key_is_shown_with_vendors_message(
@@ -108,7 +108,7 @@ def test_refused_key_is_shown_with_vendors_message(
     with SmallVendor() as vendor:
         vendor.answers("/v1/models", ERROR, status=401)
         openai_at(settings, f"{vendor.url}/v1")
-        answer = checked(capsys)["said"]
+        answer = checked(capsys)["message"]
     assert "refused the credentials of this gateway (status 401)" in answer
     assert answer.endswith(": Incorrect API key provided: [key]")
 
@@ -119,7 +119,7 @@ def test_answer_that_is_no_list_fails_check(
     with SmallVendor() as vendor:
         vendor.answers("/v1/models", b"<html>")
         openai_at(settings, f"{vendor.url}/v1")
-        assert checked(capsys)["said"] == "The answer is no list of models"
+        assert checked(capsys)["message"] == "The answer is no list of models"
 
 
 def test_sandbox_passes_check() -> None:

@@ -76,7 +76,7 @@ async def test_proxy_refusal_is_reported_without_password(certificates: Certific
         proxy.authorization = "another"
         row, printed = await _checked(certificates, proxy, server)
         assert not row["answers"]
-        assert "the proxy refused the connection with status 407" in row["said"]
+        assert "the proxy refused the connection with status 407" in row["message"]
         assert PASSWORD not in printed
         assert len(proxy.heads) == 1
         assert server.visits == []
