@@ -15,7 +15,7 @@ from gateway.core.calls import Completion
 from gateway.core.errors import ProviderFailed
 from gateway.core.model_names import Catalog
 from gateway.providers.routing.routes import ordered
-from gateway.providers.served import served_model, sharing
+from gateway.providers.served import row_name, served_model, sharing
 
 
 async def over_rows(
@@ -58,7 +58,7 @@ async def over_rows(
             failing_until_s=_never if is_bound else gateway.health.failing_until_s,
             chance=gateway.chance,
         )
-        return tuple(f"{row.name}/{name.strip()}" for row in found[: 1 if is_bound else ROWS_MAX])
+        return tuple(row_name(row, name) for row in found[: 1 if is_bound else ROWS_MAX])
 
     routes_of_first, *others = map(routes, names)
     return replace(

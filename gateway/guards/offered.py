@@ -12,14 +12,14 @@ from gateway.guards.policies import OK
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """What decides: the names to list, the models that they mean, the policies' verdicts on these,
-    the organization's aliases.
+    """What decides: the names to list, the models that a call to one may go to, the policies'
+    verdicts on these, the organization's aliases.
 
     A provider with a fault cannot be called. `aliases` are by normalized name.
     """
 
     names: Callable[[], Iterable[str]]
-    resolve: Callable[[str], Model | None]
+    resolve: Callable[[str], Sequence[Model]]
     verdicts_on: Callable[[Model], Sequence[str]]
     is_priced: Callable[[Model], bool]
     aliases: Mapping[str, Alias] = field(default_factory=dict)
@@ -38,26 +38,32 @@ class Offer:
         return self._by_name(name)
 
     def _by_alias(self, alias: Alias) -> Offered | None:
-        """Return the alias's first usable model: models without a configured provider are skipped,
-        and one that is refused refuses the request.
+        """Return the alias's first usable model: models without a configured provider and refused
+        fallbacks are skipped; a refusal of the first model refuses the request.
         """
-        for name in alias.models:
-            model = self.resolve(name)
-            if model is None or not self._is_allowed(model):
+        for place, name in enumerate(alias.models):
+            allowed = self._allowed(name)
+            usable = _configured(allowed)
+            if usable is not None:
+                return Offered(alias.name, usable)
+            if place == 0 and not allowed:
                 return None
-            if model.served_by.fault is None:
-                return Offered(alias.name, model)
         return None
 
     def _by_name(self, name: str) -> Offered | None:
-        model = self.resolve(name)
-        if model is None or model.served_by.fault is not None or not self._is_allowed(model):
-            return None
-        return Offered(_listed_name(name, model), model)
+        model = _configured(self._allowed(name))
+        return None if model is None else Offered(_listed_name(name, model), model)
+
+    def _allowed(self, name: str) -> list[Model]:
+        return [model for model in self.resolve(name) if self._is_allowed(model)]
 
     def _is_allowed(self, model: Model) -> bool:
         is_let_pass = all(verdict == OK for verdict in self.verdicts_on(model))
         return is_let_pass and self.is_priced(model)
+
+
+def _configured(models: Sequence[Model]) -> Model | None:
+    return next((model for model in models if model.served_by.fault is None), None)
 
 
 def _listed_name(name: str, model: Model) -> str:

@@ -24,7 +24,7 @@ from gateway.http.headers import header
 from gateway.http.outside import only, unless_posted
 from gateway.http.queries import query_of
 from gateway.providers.known import callable_names
-from gateway.providers.served import usable_model
+from gateway.providers.served import callable_models
 from orgs.fields import new_id
 from orgs.models import Organization
 from orgs.threads import READS
@@ -160,7 +160,7 @@ async def _offer(
 
     return Offer(
         names=lambda: callable_names(gateway.catalog, rows, prices.models()),
-        resolve=partial(usable_model, providers=providers, catalog=gateway.catalog),
+        resolve=partial(callable_models, providers=providers, catalog=gateway.catalog),
         verdicts_on=verdicts_on,
         is_priced=is_priced,
         aliases=organization.aliases,

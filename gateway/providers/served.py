@@ -7,7 +7,7 @@ same name, wherever that is served.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -35,19 +35,20 @@ def served_model(
     model = catalog.find(named)
     if model is not None:
         return served(model, providers)
-    first = first_listing(named, providers.values())
+    first = min(_listing(named, providers), key=lambda row: (row.order, row.name), default=None)
     return _of_row(named, first, providers, catalog) if first else None
 
 
-def usable_model(
+def callable_models(
     named: str, providers: Mapping[str, ProviderConfig], *, catalog: Catalog
-) -> Model | None:
-    """Return the model that a name means; of a row that lists it if its vendor has no key."""
-    model = served_model(named, providers, catalog=catalog)
-    if model is None or model.served_by.is_row or model.served_by.fault is None:
-        return model
-    first = first_listing(named, (row for row in providers.values() if row.fault is None))
-    return _of_row(named, first, providers, catalog) if first else model
+) -> tuple[Model, ...]:
+    """Return the models that a call to a name may go to, by order: of each provider that shares it,
+    else the one that it means; none if it is unknown.
+    """
+    rows = sorted(sharing(named, providers, catalog=catalog), key=lambda row: row.order)
+    names = [row_name(row, named) for row in rows] or [named]
+    found = (served_model(name, providers, catalog=catalog) for name in names)
+    return tuple(model for model in found if model is not None)
 
 
 def served_then(
@@ -67,31 +68,34 @@ def served_then(
     return _of_row(name, providers.get(provider, removed), providers, catalog)
 
 
-def first_listing(named: str, providers: Iterable[ProviderConfig]) -> ProviderConfig | None:
-    """Return the first row, by order and name, that takes the calls to a bare name it lists."""
-    name = named.strip().casefold()
-    rows = (row for row in providers if row.weight and name in row.models)
-    return min(rows, key=lambda row: (row.order, row.name), default=None)
-
-
 def sharing(
     named: str, providers: Mapping[str, ProviderConfig], *, catalog: Catalog
 ) -> tuple[ProviderConfig, ...]:
     """Return the providers that share the calls to a name: none if it names one itself, or if no
     row lists it. Those that cannot be called are omitted.
     """
-    name, (head, slash, _) = named.strip().casefold(), named.strip().casefold().partition("/")
-    if slash and (head in PREFIXES or head in providers):
+    if _has_prefix(named.strip().casefold(), providers):
         return ()
-    rows = [row for row in providers.values() if row.weight and name in row.models]
+    rows = _listing(named, providers)
     model = catalog.find(named) if rows else None
     vendor = () if model is None else (providers[model.provider],)
     return tuple(each for each in (*vendor, *rows) if each.fault is None)
 
 
+def row_name(row: ProviderConfig, named: str) -> str:
+    """Return the name of a model at one provider."""
+    return f"{row.name}/{named.strip()}"
+
+
 def served(model: Model, providers: Mapping[str, ProviderConfig]) -> Model:
     """Return a vendor's model with its provider as it is configured."""
     return replace(model, served_by=providers[model.provider])
+
+
+def _listing(named: str, providers: Mapping[str, ProviderConfig]) -> list[ProviderConfig]:
+    """Return the rows that take the calls to a bare name that they list."""
+    name = named.strip().casefold()
+    return [row for row in providers.values() if row.weight and name in row.models]
 
 
 def _of_row(

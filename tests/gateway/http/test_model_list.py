@@ -22,7 +22,7 @@ from gateway.models import AiRequestLog
 from gateway.providers.catalog import load_catalog
 from gateway.providers.known import callable_names
 from gateway.providers.registry import Providers
-from gateway.providers.served import usable_model
+from gateway.providers.served import callable_models
 from orgs.keys.operations import rotate_key
 from orgs.models import Organization
 from tests.factories import AliasFactory, PolicyFactory, RateFactory
@@ -47,7 +47,7 @@ def offer(*aliases: Alias, allowed: tuple[str, ...] = (), blocked: tuple[str, ..
     }
     return Offer(
         names=lambda: callable_names(CATALOG, (), ()),
-        resolve=partial(usable_model, providers=providers, catalog=CATALOG),
+        resolve=partial(callable_models, providers=providers, catalog=CATALOG),
         verdicts_on=lambda model: model_verdicts(model, rules),
         is_priced=lambda model: model.id != UNPRICED,
         aliases={alias.name: alias for alias in aliases},
@@ -97,6 +97,7 @@ def test_model_is_found_by_every_callable_name(name: str, found: str | None) -> 
         (("gpt-4o", "claude-opus-4-6"), "gpt-4o"),
         (("gemini-2.5-flash", "gpt-4o"), "gpt-4o"),  # no provider: passed over, as in a call
         (("gpt-4o-mini", "gpt-4o"), None),  # blocked: a call would be refused
+        (("gemini-2.5-flash", "gpt-4o-mini", "gpt-4o"), "gpt-4o"),  # a refused fallback: skipped
         ((UNPRICED, "gpt-4o"), None),
         (("no-such-model", "gpt-4o"), None),
         (("gemini-2.5-flash",), None),

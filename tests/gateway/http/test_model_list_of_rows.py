@@ -68,6 +68,21 @@ def test_row_that_takes_bare_names_is_listed_under_them(
     assert get("/v1/models/gpt-4o").json["owned_by"] == "local"
 
 
+def test_shared_name_is_listed_if_policy_allows_one_of_its_providers(
+    get: Callable[..., Reply], gateway: Gateway, local: Provider, acme: Organization
+) -> None:
+    gateway.providers = Providers(settings_at({"openai": "http://127.0.0.1:9"}), sandbox=False)
+    local.weight = 1
+    local.regions = ["eu"]
+    local.save()
+    assert get("/v1/models/gpt-4o").json["owned_by"] == "openai"
+    PolicyFactory.create(org=acme, allowed_models=["region:eu"])
+    assert get("/v1/models/gpt-4o").json["owned_by"] == "local"
+    local.weight = 0
+    local.save()
+    assert get("/v1/models/gpt-4o").status == 404
+
+
 def test_rows_models_that_policy_refuses_are_not_listed(
     get: Callable[..., Reply], local: Provider, acme: Organization
 ) -> None:
