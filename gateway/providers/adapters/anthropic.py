@@ -37,42 +37,34 @@ class Anthropic:
 
     async def complete(self, call: ProviderCall) -> Completion:
         """Request the whole answer."""
-
-        async def ask() -> object:
-            # By `post`: the SDK's typed method validates every part of a valid body,
-            # and refuses long answers that are not streamed.
-            answer = await self._client.post(
-                PATH, body=self._request(call), cast_to=httpx2.Response, options=_options(call)
-            )
-            return answer.json()
-
-        return await sdk_call.whole(
-            self._peer,
-            call,
-            ask=ask,
-            read=lambda report: messages.completion_from(report, model=call.model),
-        )
+        return await sdk_call.whole(self._peer, call, ask=self._ask, read=messages.completion_from)
 
     def stream(
         self, call: ProviderCall, seen: SeenOutput
     ) -> AsyncGenerator[Delta | Completion, None]:
         """Request a streamed answer."""
+        reading = messages.MessagesStreamReader(call.model)
+        return sdk_call.pieces(self._peer, call, ask=self._events, reading=reading, seen=seen)
 
-        async def ask() -> AsyncIterator[object]:
-            # Plain JSON: building the SDK's objects costs more than everything else per event.
-            events = await self._client.post(
-                PATH,
-                body=self._request(call) | {"stream": True},
-                cast_to=object,
-                options=_options(call),
-                stream=True,
-                stream_cls=AsyncStream[object],
-            )
-            return aiter(events)
-
-        return sdk_call.pieces(
-            self._peer, call, ask=ask, reading=messages.MessagesStreamReader(call.model), seen=seen
+    async def _ask(self, call: ProviderCall) -> object:
+        # By `post`: the SDK's typed method validates every part of a valid body,
+        # and refuses long answers that are not streamed.
+        answer = await self._client.post(
+            PATH, body=self._request(call), cast_to=httpx2.Response, options=_options(call)
         )
+        return answer.json()
+
+    async def _events(self, call: ProviderCall) -> AsyncIterator[object]:
+        # Plain JSON: building the SDK's objects costs more than everything else per event.
+        events = await self._client.post(
+            PATH,
+            body=self._request(call) | {"stream": True},
+            cast_to=object,
+            options=_options(call),
+            stream=True,
+            stream_cls=AsyncStream[object],
+        )
+        return aiter(events)
 
     def _request(self, call: ProviderCall) -> dict[str, Any]:
         request = {**request_from(call), "model": self._config.sent_name(call.model)}

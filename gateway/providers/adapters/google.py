@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final
 
 from google import genai
@@ -55,40 +56,28 @@ class Google:
         """Request the whole answer."""
         if call.inputs:
             return await self._embedded(call)
-
-        async def ask() -> object:
-            answer = await self._client.aio.models.generate_content(
-                model=self._model(call),
-                contents=contents_from(call),
-                config=_config(call, raw=True),
-            )
-            sent = answer.sdk_http_response
-            return json.loads(sent.body if sent is not None and sent.body else "null")
-
-        return await sdk_call.whole(
-            self._peer,
-            call,
-            ask=ask,
-            read=lambda report: gemini.completion_from(report, model=call.model),
-        )
+        return await sdk_call.whole(self._peer, call, ask=self._ask, read=gemini.completion_from)
 
     def stream(
         self, call: ProviderCall, seen: SeenOutput
     ) -> AsyncGenerator[Delta | Completion, None]:
         """Request a streamed answer."""
+        reading = gemini.GenerateStreamReader(call.model)
+        return sdk_call.pieces(self._peer, call, ask=self._events, reading=reading, seen=seen)
 
-        async def ask() -> AsyncIterator[object]:
-            chunks = await self._client.aio.models.generate_content_stream(
-                model=self._model(call),
-                contents=contents_from(call),
-                config=_config(call, raw=False),
-            )
-            # The SDK sends the request only now: a refusal is one, and no stream that breaks off.
-            return _as_json(await anext(chunks, None), chunks)
-
-        return sdk_call.pieces(
-            self._peer, call, ask=ask, reading=gemini.GenerateStreamReader(call.model), seen=seen
+    async def _ask(self, call: ProviderCall) -> object:
+        answer = await self._client.aio.models.generate_content(
+            model=self._model(call), contents=contents_from(call), config=_config(call, raw=True)
         )
+        sent = answer.sdk_http_response
+        return json.loads(sent.body if sent is not None and sent.body else "null")
+
+    async def _events(self, call: ProviderCall) -> AsyncIterator[object]:
+        chunks = await self._client.aio.models.generate_content_stream(
+            model=self._model(call), contents=contents_from(call), config=_config(call, raw=False)
+        )
+        # The SDK sends the request only now: a refusal is one, and no stream that breaks off.
+        return _as_json(await anext(chunks, None), chunks)
 
     async def _embedded(self, call: ProviderCall) -> Completion:
         """Request the embeddings of the inputs, and count their tokens if usage is not reported.
@@ -112,7 +101,7 @@ class Google:
         return replace(completion, usage=await self._counted(call))
 
     async def _embedded_at_once(self, call: ProviderCall) -> Completion:
-        async def ask() -> object:
+        async def ask(call: ProviderCall) -> object:
             answer = await self._client.aio.models.embed_content(
                 model=self._model(call),
                 contents=_contents_of(call.inputs),
@@ -120,14 +109,8 @@ class Google:
             )
             return _json(answer)
 
-        return await sdk_call.whole(
-            self._peer,
-            call,
-            ask=ask,
-            read=lambda report: embeddings.completion_from(
-                report, model=call.model, inputs=len(call.inputs)
-            ),
-        )
+        read = partial(embeddings.completion_from, inputs=len(call.inputs))
+        return await sdk_call.whole(self._peer, call, ask=ask, read=read)
 
     async def _counted(self, call: ProviderCall) -> Usage | None:
         timeout_s = min(call.timeout_s, COUNT_TIMEOUT_S)

@@ -42,39 +42,31 @@ class Mistral:
 
     async def complete(self, call: ProviderCall) -> Completion:
         """Request the whole answer."""
-
-        async def ask() -> object:
-            try:
-                answer = await self._client.chat.complete_async(**_request(call, self._config))
-            except ResponseValidationError as exc:
-                # A missing or unexpected field must not lose the answer that was paid for.
-                return json.loads(exc.body)
-            # Only fields that were set: the SDK reads an absent count as 0.
-            return answer.model_dump(mode="json", exclude_unset=True)
-
-        return await sdk_call.whole(
-            self._peer,
-            call,
-            ask=ask,
-            read=lambda report: chat.completion_from(report, model=call.model),
-        )
+        return await sdk_call.whole(self._peer, call, ask=self._ask, read=chat.completion_from)
 
     def stream(
         self, call: ProviderCall, seen: SeenOutput
     ) -> AsyncGenerator[Delta | Completion, None]:
         """Request a streamed answer."""
+        reading = chat.MistralStreamReader(call.model)
+        return sdk_call.pieces(self._peer, call, ask=self._events, reading=reading, seen=seen)
 
-        async def ask() -> AsyncIterator[object]:
-            answer = await self._client.chat.stream_async(**_request(call, self._config))
-            # The SDK's stream with another decoder: its own fails at the first unexpected field.
-            events: EventStreamAsync[object] = EventStreamAsync(
-                answer.response, _data, sentinel="[DONE]", client_ref=answer.client_ref
-            )
-            return aiter(events)
+    async def _ask(self, call: ProviderCall) -> object:
+        try:
+            answer = await self._client.chat.complete_async(**_request(call, self._config))
+        except ResponseValidationError as exc:
+            # A missing or unexpected field must not lose the answer that was paid for.
+            return json.loads(exc.body)
+        # Only fields that were set: the SDK reads an absent count as 0.
+        return answer.model_dump(mode="json", exclude_unset=True)
 
-        return sdk_call.pieces(
-            self._peer, call, ask=ask, reading=chat.MistralStreamReader(call.model), seen=seen
+    async def _events(self, call: ProviderCall) -> AsyncIterator[object]:
+        answer = await self._client.chat.stream_async(**_request(call, self._config))
+        # The SDK's stream with another decoder: its own fails at the first unexpected field.
+        events: EventStreamAsync[object] = EventStreamAsync(
+            answer.response, _data, sentinel="[DONE]", client_ref=answer.client_ref
         )
+        return aiter(events)
 
     async def aclose(self) -> None:
         """Close the connections."""

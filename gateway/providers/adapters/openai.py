@@ -43,41 +43,33 @@ class OpenAI:
 
     async def complete(self, call: ProviderCall) -> Completion:
         """Request the whole answer."""
-
-        async def ask() -> object:
-            # By `post`: the SDK's typed method validates every part of a valid body,
-            # and builds objects from the answer: a third of a request's total cost.
-            answer = await self._client.post(
-                PATH, body=_request(call, self._config), cast_to=httpx2.Response
-            )
-            return answer.json()
-
-        return await sdk_call.whole(
-            self._peer,
-            call,
-            ask=ask,
-            read=lambda report: chat.completion_from(report, model=call.model),
-        )
+        return await sdk_call.whole(self._peer, call, ask=self._ask, read=chat.completion_from)
 
     def stream(
         self, call: ProviderCall, seen: SeenOutput
     ) -> AsyncGenerator[Delta | Completion, None]:
         """Request a streamed answer."""
+        reading = chat.ChatStreamReader(call.model)
+        return sdk_call.pieces(self._peer, call, ask=self._events, reading=reading, seen=seen)
 
-        async def ask() -> AsyncIterator[object]:
-            # Plain JSON: building the SDK's objects costs more than everything else per chunk.
-            events = await self._client.post(
-                PATH,
-                body=_request(call, self._config, stream=True),
-                cast_to=object,
-                stream=True,
-                stream_cls=AsyncStream[object],
-            )
-            return aiter(events)
-
-        return sdk_call.pieces(
-            self._peer, call, ask=ask, reading=chat.ChatStreamReader(call.model), seen=seen
+    async def _ask(self, call: ProviderCall) -> object:
+        # By `post`: the SDK's typed method validates every part of a valid body,
+        # and builds objects from the answer: a third of a request's total cost.
+        answer = await self._client.post(
+            PATH, body=_request(call, self._config), cast_to=httpx2.Response
         )
+        return answer.json()
+
+    async def _events(self, call: ProviderCall) -> AsyncIterator[object]:
+        # Plain JSON: building the SDK's objects costs more than everything else per chunk.
+        events = await self._client.post(
+            PATH,
+            body=_request(call, self._config, stream=True),
+            cast_to=object,
+            stream=True,
+            stream_cls=AsyncStream[object],
+        )
+        return aiter(events)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -35,19 +35,27 @@ class DeltaReader(StreamReader, Protocol):
         ...
 
 
+class WholeReader(Protocol):
+    """Parse a whole answer of a model; pure."""
+
+    def __call__(self, report: object, *, model: str) -> Completion:
+        """Parse the JSON of the answer. Raises ErrorAnswer for an error."""
+        ...
+
+
 async def whole(
     peer: Peer,
     call: ProviderCall,
     *,
-    ask: Callable[[], Awaitable[object]],
-    read: Callable[[object], Completion],
+    ask: Callable[[ProviderCall], Awaitable[object]],
+    read: WholeReader,
 ) -> Completion:
     """Request a whole answer as JSON and parse it. Raises ProviderFailed."""
     traffic = Traffic()
     with _failures_of(peer, traffic):
         async with asyncio.timeout(call.timeout_s):
-            report = await ask()
-        completion = _finished(peer, read(report), traffic)
+            report = await ask(call)
+        completion = _finished(peer, read(report, model=call.model), traffic)
     calls = completion.tool_calls[: tool_calls_at_most(call)]
     named = (replace(each, name=call.tool_names.get(each.name, each.name)) for each in calls)
     return replace(completion, tool_calls=tuple(named))
@@ -57,7 +65,7 @@ async def pieces(
     peer: Peer,
     call: ProviderCall,
     *,
-    ask: Callable[[], Awaitable[AsyncIterator[object]]],
+    ask: Callable[[ProviderCall], Awaitable[AsyncIterator[object]]],
     reading: DeltaReader,
     seen: SeenOutput,
 ) -> AsyncGenerator[Delta | Completion, None]:
@@ -75,7 +83,7 @@ async def pieces(
     try:
         with _failures_of(peer, traffic):
             async with asyncio.timeout_at(deadline):
-                events = await ask()
+                events = await ask(call)
         if traffic.answers and traffic.answers[-1].content_type == EVENTS_TYPE:
             yield BEGUN
         while True:
