@@ -38,7 +38,7 @@ class Arrival:
     """A request as received: its strictly parsed body, its headers and path.
 
     `raw` is the body if an Idempotency-Key came with it, for comparing repeats, else empty.
-    `headers` are by lower-case name; `dimensions` are merged with those that the key fixes.
+    `headers` are by lower-case name; `dimensions` are merged with those that the key is locked to.
     `named` is a model named in the path, `streams` whether the path requests a stream, `ids` are
     those in the path. `path` includes the query.
     """
@@ -59,6 +59,7 @@ class Arrival:
         return Call(
             model=model_in(self.fields) if self.named is None else self.named,
             body=body,
+            identity=self.identity,
             usage_bound=usage_bound,
             stream=self.is_streamed(),
             dimensions=self.dimensions,

@@ -51,7 +51,7 @@ def repeat_of(principal: Principal, call: Call) -> Repeat | None:
     caller = principal.key_lineage or principal.fixed.user_id
     return Repeat(
         key_hash=_sha256([str(principal.org_id), str(caller), call.idempotency_key]),
-        body_hash=_sha256(call.body.identity()),
+        body_hash=_sha256(call.identity()),
     )
 
 

@@ -48,7 +48,7 @@ from gateway.call.settlement.settle import attempt_of, last_event, settlement_of
 from gateway.call.stages import BoundedCall, RequestedCall
 from gateway.call.waiting.line import Waiter
 from gateway.core.attempts import Trail
-from gateway.core.calls import Call, Completion, Principal, ProviderCall, RelayRequest, Unread
+from gateway.core.calls import Call, Completion, Principal, ProviderCall, RelayRequest
 from gateway.core.errors import (
     Broken,
     GatewayError,
@@ -58,7 +58,6 @@ from gateway.core.errors import (
     internal_error,
 )
 from gateway.core.seen import arrived
-from gateway.core.usage_bound import NOTHING
 from gateway.guards.rates import rates_left
 from gateway.upstream.http_client import is_not_sent
 
@@ -172,9 +171,8 @@ async def _held(running: RunningCall) -> HeldCall:
     except Exception:
         logger.exception("request %s could not be checked", running.stream.request_id)
         refusal = internal_error()
-    call = replace(running.call, body=Unread(), usage_bound=NOTHING, refusal=refusal)
     principal = replace(running.principal, needs=None)
-    return await _admit(replace(running, call=call, principal=principal))
+    return await _admit(replace(running, call=running.call.unread(refusal), principal=principal))
 
 
 async def _admit(running: RunningCall) -> HeldCall:

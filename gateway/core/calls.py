@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -14,7 +14,14 @@ from gateway.core.kept import GivenId, Keeping, NamedIds
 from gateway.core.messages import CacheMark, Message, ResponseFormat, Tool, ToolCall
 from gateway.core.model_names import Model
 from gateway.core.seen import SeenOutput
-from gateway.core.usage_bound import NO_USES, OutputCap, OutputLimits, ToolUses, UsageBound
+from gateway.core.usage_bound import (
+    NO_USES,
+    NOTHING,
+    OutputCap,
+    OutputLimits,
+    ToolUses,
+    UsageBound,
+)
 from orgs.core.frozen import frozen
 from orgs.core.permissions import Permission
 from orgs.core.pseudonyms import Pseudonyms
@@ -144,32 +151,6 @@ class RequestBody(Protocol):
         """Return the prompt as JSON values, equal for the same prompt through any API."""
         ...
 
-    def identity(self) -> object:
-        """Return the whole request as JSON values or bytes, for comparing idempotent repeats."""
-        ...
-
-
-@frozen
-class Call:
-    """A request before its model is resolved.
-
-    `refusal` is set if the request could not be parsed or checked: only its audit row is then
-    written. What takes long for a large one is computed in a thread. `named` are ids of what the
-    provider keeps. A call to a `provider` is about what it keeps: its `model` is none.
-    """
-
-    model: str
-    body: RequestBody
-    usage_bound: UsageBound
-    stream: bool = False
-    dimensions: Dimensions = Dimensions()
-    idempotency_key: str | None = None
-    refusal: GatewayError | None = None
-    named: NamedIds | None = None
-    provider: str | None = None
-    is_large: bool = False
-    body_bytes: int = 0  # in memory; of a large one
-
 
 class Unread:
     """The body of a request that could not be parsed."""
@@ -184,9 +165,40 @@ class Unread:
         """Return no messages."""
         return []
 
-    def identity(self) -> object:
-        """Return None, which equals no other request."""
-        return None
+
+def _no_identity() -> object:
+    """Return the identity of a request that could not be read, which equals no other's."""
+    return None
+
+
+@frozen
+class Call:
+    """A request before its model is resolved.
+
+    `identity` returns the whole request as JSON values or bytes, for comparing idempotent repeats.
+    `refusal` is set if the request could not be parsed or checked: only its audit row is then
+    written. What takes long for a large one is computed in a thread. `named` are ids of what the
+    provider keeps. A call to a `provider` is about what it keeps: its `model` is none.
+    """
+
+    model: str
+    body: RequestBody
+    usage_bound: UsageBound
+    identity: Callable[[], object] = _no_identity
+    stream: bool = False
+    dimensions: Dimensions = Dimensions()
+    idempotency_key: str | None = None
+    refusal: GatewayError | None = None
+    named: NamedIds | None = None
+    provider: str | None = None
+    is_large: bool = False
+    body_bytes: int = 0  # in memory; of a large one
+
+    def unread(self, refusal: GatewayError) -> Call:
+        """Return the call without its request: it only leaves an audit row."""
+        return replace(
+            self, body=Unread(), identity=_no_identity, usage_bound=NOTHING, refusal=refusal
+        )
 
 
 # --- a call on its way out --------------------------------------------------------------------

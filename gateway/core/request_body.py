@@ -47,7 +47,6 @@ class Chat:
 
     messages: tuple[Message, ...]
     temperature: float | None
-    rest: tuple[object, ...]
 
     def outgoing(
         self, model: Model, cap: OutputCap, *, timeout_s: float, names: Pseudonyms
@@ -66,10 +65,6 @@ class Chat:
     def canonical(self) -> object:
         """Return the messages as pairs of role and content."""
         return [[message.role, message.content] for message in self.messages]
-
-    def identity(self) -> object:
-        """Return all fields of the request."""
-        return [self.canonical(), self.temperature, *self.rest]
 
 
 def invalid(sentence: str) -> Refused:
@@ -106,13 +101,12 @@ def call_from_fields(
     messages, stream = _messages(fields), flag(fields, "stream")
     max_tokens, temperature = _max_tokens(fields), _temperature(fields)
     dimensions = scoped(_dimensions(fields), principal)
+    chat = Chat(messages=messages, temperature=temperature)
+    given = (temperature, model, max_tokens, stream, dimensions.as_dict())
     return Call(
         model=model,
-        body=Chat(
-            messages=messages,
-            temperature=temperature,
-            rest=(model, max_tokens, stream, dimensions.as_dict()),
-        ),
+        body=chat,
+        identity=lambda: [chat.canonical(), *given],
         usage_bound=UsageBound(
             texts=tuple(message.content for message in messages),
             messages=len(messages),

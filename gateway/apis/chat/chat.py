@@ -133,10 +133,6 @@ class ChatBody:
         """Return the messages, text-only ones as pairs of role and content."""
         return canonical(self.arrival.fields["messages"])
 
-    def identity(self) -> object:
-        """Return the unchanged body with its dimensions."""
-        return self.arrival.identity()
-
     def asks_for_usage(self) -> bool:
         """Whether the client requests the usage of its stream."""
         options = self.arrival.fields.get("stream_options")

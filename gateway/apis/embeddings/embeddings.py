@@ -174,10 +174,6 @@ class EmbeddingsBody:
         """Return the inputs."""
         return inputs_of(self.arrival.fields)
 
-    def identity(self) -> object:
-        """Return the unchanged body with its dimensions."""
-        return self.arrival.identity()
-
     def _call(self, model: Model, timeout_s: float) -> ProviderCall:
         inputs = inputs_of(self.arrival.fields)
         found = texts_of(inputs, self.text_of)

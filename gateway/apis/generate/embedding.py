@@ -104,10 +104,6 @@ class EmbedContentsBody:
         contents = [each["content"] for each in self.requests()]
         return [texts[0] if len(texts := _texts(each)) == 1 else each for each in contents]
 
-    def identity(self) -> object:
-        """Return the unchanged body with its dimensions."""
-        return self.arrival.identity()
-
     @property
     def _method(self) -> str:
         return EMBED_BATCH if self.is_batch else EMBED

@@ -169,10 +169,6 @@ class GenerateBody:
         """Return instruction and contents, text-only ones as pairs of role and content."""
         return canonical(self.arrival.fields)
 
-    def identity(self) -> object:
-        """Return the unchanged body with its dimensions."""
-        return self.arrival.identity()
-
     def _sent(self, cap: OutputCap) -> dict[str, Any]:
         # The path names the model; no field may select another one.
         fields = self.arrival.fields
@@ -240,10 +236,6 @@ class GenerateCountBody:
     def canonical(self) -> object:
         """Return instruction and contents, as for the content itself."""
         return canonical(self.counted())
-
-    def identity(self) -> object:
-        """Return the unchanged body with its dimensions."""
-        return self.arrival.identity()
 
     def _sent(self, model: Model) -> dict[str, Any]:
         fields = self.arrival.fields

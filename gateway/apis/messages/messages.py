@@ -130,10 +130,6 @@ class MessagesBody:
         """Return system and messages, text-only ones as pairs of role and content."""
         return canonical(self.arrival.fields)
 
-    def identity(self) -> object:
-        """Return the unchanged body with its dimensions."""
-        return self.arrival.identity()
-
     def _sent(self, model: Model, cap: OutputCap) -> dict[str, Any]:
         provider = model.served_by
         sent = {**self.arrival.fields, "model": model.sent_name}
@@ -179,10 +175,6 @@ class MessagesCountBody:
     def canonical(self) -> object:
         """Return system and messages, as for the message itself."""
         return canonical(self.arrival.fields)
-
-    def identity(self) -> object:
-        """Return the unchanged body with its dimensions."""
-        return self.arrival.identity()
 
 
 def canonical(fields: Mapping[str, Any]) -> list[object]:

@@ -111,10 +111,6 @@ class CompactBody:
         """Return the messages, as for a response."""
         return canonical(self.arrival.fields)
 
-    def identity(self) -> object:
-        """Return the unchanged body with its dimensions."""
-        return self.arrival.identity()
-
 
 @dataclass(frozen=True, slots=True)
 class CountBody:
@@ -146,10 +142,6 @@ class CountBody:
     def canonical(self) -> object:
         """Return the messages, as for a response."""
         return canonical(self.arrival.fields)
-
-    def identity(self) -> object:
-        """Return the unchanged body with its dimensions."""
-        return self.arrival.identity()
 
 
 def _check_vendor(model: Model, path: str) -> None:

@@ -143,10 +143,6 @@ class ResponseBody:
         """Return the messages, text-only ones as pairs of role and content."""
         return canonical(self.arrival.fields)
 
-    def identity(self) -> object:
-        """Return the unchanged body with its dimensions."""
-        return self.arrival.identity()
-
     def _sent(self, model: Model, cap: OutputCap) -> dict[str, Any]:
         fields = self.arrival.fields
         provider = model.served_by

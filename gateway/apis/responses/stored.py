@@ -104,6 +104,7 @@ class Stored:
             model=self.channel,  # for lists of requests
             provider=OPENAI,  # unless another provider gave the first id
             body=body,
+            identity=arrival.identity,
             usage_bound=counting.free(usage_bound),
             dimensions=arrival.dimensions,
             idempotency_key=arrival.idempotency_key,
@@ -157,10 +158,6 @@ class StoredBody:
         """Return the items, as messages of a response."""
         items = self.arrival.fields.get(_ITEMS)
         return canonical({"input": items}) if items else []
-
-    def identity(self) -> object:
-        """Return the unchanged request with its dimensions."""
-        return self.arrival.identity()
 
     def _keeping(self) -> Keeping | None:
         added = KeptTokens(tokens=self.added)

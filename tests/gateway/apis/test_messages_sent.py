@@ -319,11 +319,11 @@ def test_non_text_content_is_another_prompt() -> None:
 
 
 def test_repeat_has_same_path_body_and_dimensions() -> None:
-    first = read(DIALECT, ASKED, path="/v1/messages").body.identity()
-    assert first == read(DIALECT, ASKED, path="/v1/messages").body.identity()
+    first = read(DIALECT, ASKED, path="/v1/messages").identity()
+    assert first == read(DIALECT, ASKED, path="/v1/messages").identity()
     others = [
         read(DIALECT, ASKED, path="/v1/messages?beta=true"),
         read(DIALECT, ASKED | {"max_tokens": 101}, path="/v1/messages"),
         read(DIALECT, ASKED, path="/v1/messages", dimensions=Dimensions(team_id="t")),
     ]
-    assert first not in [call.body.identity() for call in others]
+    assert first not in [call.identity() for call in others]

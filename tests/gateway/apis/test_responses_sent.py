@@ -144,7 +144,7 @@ def test_prompt_is_canonically_equal_in_every_api() -> None:
 
 def test_repeat_has_same_body_and_dimensions() -> None:
     def identity(fields: dict[str, Any], team: str) -> object:
-        return read(DIALECT, fields, dimensions=Dimensions(team_id=team)).body.identity()
+        return read(DIALECT, fields, dimensions=Dimensions(team_id=team)).identity()
 
     assert identity(ASKED, "a") == identity(ASKED, "a")
     assert identity(ASKED, "a") != identity(ASKED, "b")
