@@ -16,8 +16,9 @@ class HtmxRequest(HttpRequest):
 
 
 def question(request: HtmxRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-    """Return the confirmation; its template names the part for the dialog `ask`.
+    """Return the confirmation; its template extends `console/ask.html`.
 
     htmx only loads the dialog: confirming it is a plain POST, answered by a page.
     """
-    return render(request, f"{template}#ask" if request.htmx else template, context)
+    frame = "console/dialog.html" if request.htmx else "console/base.html"
+    return render(request, template, {"frame": frame, **context})
