@@ -51,8 +51,8 @@ class AiRequestLog(SessionRow):
     # Whether a session or the key's owner proved `user_id`. Null without a user, and in rows of
     # versions that did not keep it.
     user_proved = models.BooleanField(null=True)
-    # Whether the key fixes `client_id`, or code in this process named it. Null without a client,
-    # and in rows of versions that did not keep it.
+    # Whether the key is locked to `client_id`, or code in this process named it. Null without a
+    # client, and in rows of versions that did not keep it.
     client_proved = models.BooleanField(null=True)
     # Whether a watched policy would have refused it. Null where none is watched.
     refused_by_watched = models.BooleanField(null=True)

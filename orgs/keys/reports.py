@@ -31,7 +31,7 @@ _LOOKS: Final = {
 class KeyRow:
     """A key as shown in a list: never its digest.
 
-    `fixes` are the dimensions that it fixes, `opens` those that its callers choose; `client_from`
+    `locked_to` are its dimensions, `callers_choose` those that it leaves open; `client_from`
     is where the client is taken from, empty for nowhere. `first_id` is that of the first of its
     rotations.
     """
@@ -43,8 +43,8 @@ class KeyRow:
     last_four: str
     owner: str | None
     owner_is_confirmed: bool
-    fixes: dict[str, str]
-    opens: list[str]
+    locked_to: dict[str, str]
+    callers_choose: list[str]
     client_from: str
     permissions: str
     is_restricted: bool
@@ -98,15 +98,15 @@ def keys_that_open(
 ) -> int:
     """Return how many usable keys let their callers name another value than one of these.
 
-    `values` are by column, in any spelling. A key that fixes a different value is none of them:
-    its calls never have these values. With `opening`, those that let them name any value of one of
-    these columns.
+    `values` are by column, in any spelling. A key that is locked to a different value is none of
+    them: its calls never have these values. With `opening`, those that let them name any value of
+    one of these columns.
     """
     works = Q(owner=None) | Q(owner__is_active=True, owner__memberships__org=org)
     lasts = Q(expires_at=None) | Q(expires_at__gt=moment)
     rows, opens = ApiKey.objects.filter(works, lasts, org=org, revoked_at=None), Q()
     for column in values if opening is None else opening:
-        if column == "task_type":  # no key fixes it
+        if column == "task_type":  # no key is locked to one
             opens |= Q(pk__isnull=False)
         else:
             opens |= Q(**{"owner" if column == "user_id" else column: None})
@@ -156,8 +156,8 @@ def _key_row(key: ApiKey, moment: datetime) -> KeyRow:
         last_four=key.last_four,
         owner=key.owner.email if key.owner else None,
         owner_is_confirmed=key.owner is not None and key.owner.email_confirmed_at is not None,
-        fixes={name: value for name, value in dimensions.items() if value is not None},
-        opens=[
+        locked_to={name: value for name, value in dimensions.items() if value is not None},
+        callers_choose=[
             *(["user"] if key.owner is None else []),
             *(name for name, value in dimensions.items() if value is None),
             "task type",

@@ -46,8 +46,8 @@ SUMMARY_FIELDS: Final[Schema] = {
     **{name: or_null(TEXT) for name in (*DIMENSIONS, *SESSION_IN_JSON.values())},
     "clientProved": {
         **or_null(FLAG),
-        "description": "Whether the key fixes `clientId`, or code in the gateway's process named "
-        "it; false if the caller did. Null without a client and in older rows.",
+        "description": "Whether the key is locked to this client, or code in the gateway's "
+        "process named it; false if the caller did. Null without a client and in older rows.",
     },
     "userProved": {
         **or_null(FLAG),
