@@ -35,12 +35,6 @@ CLIENTS: Final = (
     _Client(session="session-id", agent="thread-id", parent="x-codex-parent-thread-id"),
     _Client(session="x-session-id", parent="x-parent-session-id"),
 )
-SESSION_HEADERS: Final = tuple(
-    name
-    for names in CLIENTS
-    for name in (names.session, names.agent, names.parent)
-    if name is not None
-)
 
 
 def session_in(header: Callable[[str], str | None]) -> Session | None:

@@ -23,7 +23,6 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 # The JSON file of a Google service account has about 2,400 characters.
 SECRET_MAX_CHARS: Final = 12_000
-STORED_MAX_CHARS: Final = 20_000  # a sealed one is a third longer
 PATH_MAX_CHARS: Final = 1024
 SEALED: Final = "sealed:"
 ENVIRONMENT: Final = "env:"

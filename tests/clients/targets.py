@@ -32,11 +32,6 @@ class Target:
     base_urls: Mapping[str, str]
     key: str
 
-    @property
-    def is_governed(self) -> bool:
-        """Whether calls go through the gateway."""
-        return self.name == "gateway"
-
     def base_url(self, vendor: str) -> str:
         """Return the base URL for a vendor's own client."""
         return self.base_urls[vendor]

@@ -145,14 +145,6 @@ class Sender:
         ]
 
 
-def deliver_due(
-    *, clock: Clock, goes_on: Callable[[], bool] = lambda: True
-) -> list[DeliveryResult]:
-    """Send everything that is due, and return what came of each."""
-    sender = Sender(clock=clock)
-    return [*sender.run(goes_on), *sender.finish()]
-
-
 def claimed(delivery: AlertDelivery, now: datetime) -> bool:
     """Begin the next try; False where another process has, or it has ended meanwhile."""
     rows = AlertDelivery.objects.filter(

@@ -21,7 +21,6 @@ from pytest_django import Settings
 from gateway import migrations
 from gateway.alerts.delivery import confirmation
 from gateway.alerts.delivery.confirmation import ASKED_A_DAY_MAX, confirmed, token
-from gateway.alerts.delivery.sender import deliver_due
 from gateway.alerts.operations import try_channel
 from gateway.models import AlertAddress, AlertChannel
 from orgs.fields import new_id
@@ -34,6 +33,7 @@ from tests.factories import (
     MembershipFactory,
     UserFactory,
 )
+from tests.gateway.alerts.delivered import deliver
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
@@ -58,7 +58,7 @@ def send_alert(channel: AlertChannel) -> str:
     """Send an alert through the channel; return what came of it."""
     alert = AlertFactory.create(org=channel.org)
     AlertDeliveryFactory.create(channel=channel, alert=alert)
-    (result,) = deliver_due(clock=now)
+    (result,) = deliver()
     return result.outcome.detail
 
 

@@ -19,13 +19,12 @@ from pytest_django import Settings
 from gateway.alerts.delivery import webhook
 from gateway.alerts.delivery.deliver import (
     TRIES_MAX,
-    DeliveryResult,
     reach,
     retry_after,
     secret_for,
 )
 from gateway.alerts.delivery.messages import as_email, of_alert
-from gateway.alerts.delivery.sender import claimed, deliver_due
+from gateway.alerts.delivery.sender import claimed
 from gateway.alerts.delivery.webhook import Outcome, post
 from gateway.alerts.operations import ChannelTerms, create_channel, renew_secret, try_channel
 from gateway.core.providers import Reach
@@ -38,6 +37,7 @@ from tests.factories import (
     AlertFactory,
     EmailChannelFactory,
 )
+from tests.gateway.alerts.delivered import deliver
 from tests.gateway.receiver import Receiver
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
@@ -55,10 +55,6 @@ def waiting(org: Organization, url: str, **alert: Any) -> AlertDelivery:
     """An alert with a pending webhook delivery."""
     channel = AlertChannelFactory.create(org=org, url=url)
     return AlertDeliveryFactory.create(channel=channel, alert=AlertFactory.create(org=org, **alert))
-
-
-def deliver(after: timedelta = timedelta(0)) -> list[DeliveryResult]:
-    return deliver_due(clock=lambda: now() + after)
 
 
 # --- webhooks -----------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from django.utils.timezone import now
 
 from gateway.alerts.delivery import sender
 from gateway.alerts.delivery.breaker import FAILURES_MAX, FIRST_PAUSE, PAUSE_MAX, pause_after
-from gateway.alerts.delivery.deliver import EXPIRES_AFTER, DeliveryAttempt, DeliveryResult
-from gateway.alerts.delivery.sender import Sender, deliver_due
+from gateway.alerts.delivery.deliver import EXPIRES_AFTER, DeliveryAttempt
+from gateway.alerts.delivery.sender import Sender
 from gateway.alerts.delivery.turns import (
     EMAILS_IN_FLIGHT_MAX,
     IN_FLIGHT_MAX,
@@ -33,6 +33,7 @@ from gateway.models import Alert, AlertChannel, AlertDelivery
 from orgs.fields import new_id
 from orgs.models import Organization
 from tests.factories import AlertChannelFactory, AlertDeliveryFactory, AlertFactory
+from tests.gateway.alerts.delivered import deliver
 from tests.gateway.receiver import Receiver
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
@@ -62,10 +63,6 @@ def waiting(org: Organization, url: str, *, minutes: int = 0, **alert: Any) -> A
         alert=AlertFactory.create(org=org, **alert),
         next_try_at=now() - timedelta(minutes=minutes),
     )
-
-
-def deliver(after: timedelta = timedelta(0)) -> list[DeliveryResult]:
-    return deliver_due(clock=lambda: now() + after)
 
 
 def due(org: UUID, *, minutes: int = 0, failures: int = 0, is_email: bool = False) -> DueChannel:
