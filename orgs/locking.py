@@ -13,7 +13,10 @@ from orgs.models import Organization
 
 
 def locked(org_id: UUID) -> Organization:
-    """Lock the organization's row for the rest of the transaction (SQLite locks the database)."""
+    """Lock the organization's row for the rest of the transaction (SQLite locks the database).
+
+    Raises Missing.
+    """
     organization = Organization.objects.select_for_update(no_key=True).filter(pk=org_id).first()
     if organization is None:
         raise Missing("This organization does not exist")

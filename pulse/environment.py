@@ -1,4 +1,7 @@
-"""Reads configuration from the environment; an invalid value stops the start with an error."""
+"""Reads configuration from the environment.
+
+An invalid value raises ImproperlyConfigured, whose sentence names the variable: the start stops.
+"""
 
 from __future__ import annotations
 

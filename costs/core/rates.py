@@ -128,6 +128,9 @@ class BandWeights:
     is_known: tuple[bool, ...]
 
     def highest(self, buckets: range, without: frozenset[str]) -> int:
+        """Return the highest price of these buckets, by index, but those `without`, in `per_unit`'s
+        unit. The stand-in of one counts only if requests must ask for it.
+        """
         return max(
             self.per_unit[i]
             for i in buckets

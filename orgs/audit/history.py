@@ -30,7 +30,7 @@ def record(
     """Record an event on a row, or on None if no row is known; `org_id` defaults to the row's.
 
     Of a change, with both `before` and `after`, only what differs is kept, and nothing if nothing
-    does.
+    does. Raises TransactionManagementError outside a transaction.
     """
     # Without a transaction the event could stay where the change does not.
     if not transaction.get_connection().in_atomic_block:

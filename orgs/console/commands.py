@@ -150,7 +150,7 @@ def as_typed(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def organization(slug: str) -> Organization:
-    """Return the organization with this slug."""
+    """Return the organization with this slug. Raises Missing."""
     found = Organization.objects.filter(slug=slug).first()
     if found is None:
         raise Missing(f'Organization "{slug}" does not exist')
@@ -158,7 +158,7 @@ def organization(slug: str) -> Organization:
 
 
 def the_named(rows: Manager[Row], org: Organization, name: str, *, what: str) -> Row:
-    """Return the organization's row with this name, case-insensitively."""
+    """Return the organization's row with this name, case-insensitively. Raises Missing."""
     found = rows.filter(org=org, name__iexact=name.strip()).first()
     if found is None:
         raise Missing(f'{org.slug} has no {what} "{name}"')

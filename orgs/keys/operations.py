@@ -43,7 +43,7 @@ class KeyFields(TypedDict, total=False):
 
 
 def create_key(*, org: Organization, name: str, **fields: Unpack[KeyFields]) -> tuple[ApiKey, str]:
-    """Create a key; return its row and its text, which is not stored."""
+    """Create a key; return its row and its text, which is not stored. Raises Invalid, Conflict."""
     name = name.strip()
     if fault := values.fault_of_text(name, what="The key's name", max_chars=NAME_MAX_CHARS):
         raise Invalid(fault, field="name")
@@ -67,7 +67,8 @@ def rotate_key(
 ) -> tuple[ApiKey, str]:
     """Create a key that replaces `key`, which stays valid for at most the overlap.
 
-    The new key has the same name, settings and lifetime.
+    The new key has the same name, settings and lifetime. Raises Invalid for the overlap, Conflict
+    for a key that cannot be rotated, and Missing.
     """
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         raise Invalid(f"The overlap must be between 0 and {MAX_OVERLAP.days} days", field="overlap")

@@ -19,7 +19,8 @@ from orgs.models import ApiKey, Invitation, Membership, Organization, User
 def create_member(*, org: Organization, email: str, role: str, password: str) -> Membership:
     """Create a member with a new account, whose password an operator sets.
 
-    An existing account joins by an invitation only. The address counts as confirmed.
+    An existing account joins by an invitation only: raises Conflict. The address counts as
+    confirmed. Raises Invalid for the address, the role and the password.
     """
     email = checked_email(email)
     check_role(role)

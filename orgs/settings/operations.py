@@ -36,7 +36,10 @@ class OrganizationChanges(TypedDict, total=False):
 def create_organization(
     *, name: str, slug: str | None = None, timezone: str = "UTC"
 ) -> Organization:
-    """Create an organization with its AI Gateway off. The slug defaults to the name's."""
+    """Create an organization with its AI Gateway off. The slug defaults to the name's.
+
+    Raises Invalid, and Conflict for a slug that is taken.
+    """
     name = _organization_name(name)
     slug = slugify(name)[: values.SLUG_MAX_CHARS].strip("-_") if slug is None else slug
     if not slug:
@@ -67,7 +70,7 @@ def set_storage(*, org: Organization, enabled: bool) -> Organization:
 def change_organization(
     *, org: Organization, **changes: Unpack[OrganizationChanges]
 ) -> Organization:
-    """Change the given fields and return the updated organization."""
+    """Change the given fields; return the updated organization. Raises Invalid and Missing."""
     if "name" in changes:
         changes["name"] = _organization_name(changes["name"])
     if "timezone" in changes:

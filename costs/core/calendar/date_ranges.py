@@ -38,9 +38,11 @@ class DateRange:
 
     @property
     def days(self) -> int:
+        """How many days it has, both ends included."""
         return (self.last - self.first).days + 1
 
     def all_days(self) -> list[date]:
+        """Return each day, the first one first."""
         return [self.first + n * _DAY for n in range(self.days)]
 
     def without(self, other: DateRange) -> list[DateRange]:

@@ -34,6 +34,7 @@ class Spike:
 
     @property
     def rise_nanoeur(self) -> int:
+        """How much more than usual the day has cost."""
         return self.spent_nanoeur - self.usual_nanoeur
 
 

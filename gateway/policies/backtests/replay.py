@@ -45,7 +45,7 @@ Price = Callable[[Model, datetime, int, int], int | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastRequest:
-    """A request that was let through, as its audit row keeps it.
+    """An allowed request, as its audit row keeps it.
 
     `model` is None if the name is no longer known. `counted_tokens`, `cap_tokens`, what decided
     the cap (`cap_by`, None in older rows), the caller's own (`asked_tokens`) and `text_bytes` are
