@@ -17,6 +17,8 @@ from tests.factories import (
     UserFactory,
 )
 
+CLIENTS = Callable[[User], Client]
+
 # provider, model, USD per million tokens in and out
 PRICES = (
     ("openai", "gpt-4o-mini", "0.15", "0.60"),
@@ -70,7 +72,7 @@ def stranger(globex: Organization) -> User:
 
 
 @pytest.fixture
-def client_for() -> Callable[[User], Client]:
+def client_for() -> CLIENTS:
     """Return a test client signed in as the user."""
 
     def signed_in(user: User) -> Client:
@@ -82,13 +84,13 @@ def client_for() -> Callable[[User], Client]:
 
 
 @pytest.fixture
-def admin(client_for: Callable[[User], Client], admin_user: User) -> Client:
+def admin(client_for: CLIENTS, admin_user: User) -> Client:
     """A test client signed in as Acme's admin."""
     return client_for(admin_user)
 
 
 @pytest.fixture
-def operator(client_for: Callable[[User], Client], db: None) -> Client:
+def operator(client_for: CLIENTS, db: None) -> Client:
     """A test client signed in as an operator of the installation."""
     return client_for(UserFactory.create(is_staff=True, is_superuser=True))
 

@@ -1,77 +1,44 @@
-"""What the Responses API keeps: the next turn by id, of the own organization only."""
+"""What the Responses API keeps: the next turn by id, and what is free."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
-from decimal import Decimal
-from threading import Event, Thread
 from typing import Any
 
 import pytest
 from django.utils.timezone import now
 
 from costs.ledger.connect import open_store
-from costs.models import Hold
 from gateway.call.kept import rows
-from gateway.call.runtime import Gateway
 from gateway.core import kept
 from gateway.models import KeptId
 from orgs.models import Organization
 from orgs.settings.operations import change_organization
-from tests.factories import OrganizationFactory, PolicyFactory, RateFactory
+from tests.factories import PolicyFactory
 from tests.fake_provider.thread import FakeProvider
 from tests.gateway.attempts import row_of
 from tests.gateway.conftest import Asking
-from tests.gateway.stand_ins import until
-from tests.gateway.wire import Reply, Visit
+from tests.gateway.http.kept_calls import (
+    ASKED,
+    CONVERSATIONS,
+    MODEL,
+    NAMING,
+    NEXT,
+    RESPONSES,
+    error,
+    hold_of,
+    limited,
+)
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
-
-RESPONSES, CONVERSATIONS = "/v1/responses", "/v1/conversations"
-MODEL = "gpt-5.4"
-ASKED: dict[str, Any] = {"model": MODEL, "input": "My name is Ann", "max_output_tokens": 500}
-NEXT: dict[str, Any] = {"model": MODEL, "input": "What is my name?", "max_output_tokens": 500}
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.both_databases,
+    pytest.mark.usefixtures("kept_prices"),
+]
 TOOL = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
 CALLS = ({"name": "weather", "arguments": {"city": "Paris"}},)
-
-
-@pytest.fixture(autouse=True)
-def _prices(prices: object) -> None:
-    """Price two models, one of them twice as high for a context above 272,000 tokens."""
-    for model, above, factor in (("gpt-5.4", 0, 1), ("gpt-5.4", 272_000, 2), ("gpt-5", 0, 1)):
-        RateFactory.create(
-            model=model,
-            above_input_tokens=above,
-            input_usd_per_mtok=Decimal("2.5") * factor,
-            output_usd_per_mtok=15 * factor,
-            cache_read_usd_per_mtok=Decimal("0.25") * factor,
-            cache_write_30m_usd_per_mtok=Decimal("2.5") * factor,
-            web_search_usd_per_k=10,
-        )
-
-
-@pytest.fixture
-def globex_key(make_key: Callable[..., str], vendors: FakeProvider) -> str:
-    return make_key(OrganizationFactory.create(name="Globex", ai_gateway_enabled=True))
-
-
-def error(reply: Reply) -> tuple[int, dict[str, Any]]:
-    return reply.status, reply.json["error"]
-
-
-def hold_of(reply: Reply) -> int:
-    return int(Hold.objects.get(request_id=row_of(reply).id).amount_nanoeur)
-
-
-def tokens_of(id_: str) -> int | None:
-    return KeptId.objects.get(provider_id=id_).tokens
-
-
-def limited(org: Organization) -> None:
-    PolicyFactory.create(org=org, max_cost_per_day_nanoeur=100 * 10**9)
 
 
 # --- the next turn ----------------------------------------------------------------------------
@@ -237,103 +204,6 @@ def test_ids_are_deleted_after_time_of_storage_and_conversations_are_not(
     assert left() == {ids[2], conversation}
 
 
-# --- unknown ids ------------------------------------------------------------------------------
-
-NAMING: dict[str, Callable[[str], dict[str, Any]]] = {
-    "previous": lambda id_: {"previous_response_id": id_},
-    "conversation": lambda id_: {"conversation": id_},
-    "conversation-object": lambda id_: {"conversation": {"id": id_}},
-    "item": lambda id_: {"input": [{"type": "item_reference", "id": id_}]},
-    "bare-item": lambda id_: {"input": [{"id": id_}]},
-    "reasoning": lambda id_: {"input": [{"type": "reasoning", "id": id_, "summary": []}]},
-}
-WORDS = {
-    "previous": ("Previous response", "previous_response_id", "previous_response_not_found"),
-    "conversation": ("Conversation", "conversation", "not_found"),
-    "conversation-object": ("Conversation", "conversation", "not_found"),
-    "item": ("Item", "input", "not_found"),
-    "bare-item": ("Item", "input", "not_found"),
-    "reasoning": ("Item", "input", "not_found"),
-}
-
-
-@pytest.mark.parametrize("way", NAMING)
-@pytest.mark.parametrize("id_", ["resp_never", "a b", "x" * 200, "nul\u0000"])
-def test_unknown_id_is_not_found(way: str, id_: str, ask: Asking, vendors: FakeProvider) -> None:
-    reply = ask(NEXT | NAMING[way](id_), path=RESPONSES)
-    what, param, code = WORDS[way]
-    assert error(reply) == (
-        404,
-        {
-            "message": f"{what} with id '{id_[:128]}' not found.",
-            "type": "invalid_request_error",
-            "param": param,
-            "code": code,
-        },
-    )
-    assert row_of(reply).status == "blocked"
-    assert not vendors.calls
-
-
-@pytest.mark.parametrize("way", NAMING)
-def test_id_of_other_organization_is_not_found(
-    way: str, ask: Asking, vendors: FakeProvider, globex_key: str
-) -> None:
-    vendors.answers(thinking="Hm")
-    response = ask(ASKED, path=RESPONSES).json
-    conversation = ask({}, path=CONVERSATIONS).json
-    ids = {"previous": response["id"], "conversation": conversation["id"]}
-    id_ = ids.get(way.removesuffix("-object"), response["output"][0]["id"])
-    assert ask(NEXT | NAMING[way](id_), path=RESPONSES).status == 200
-    sent = len(vendors.calls)
-    foreign = ask(NEXT | NAMING[way](id_), path=RESPONSES, key=globex_key)
-    unknown = ask(NEXT | NAMING[way]("i" * len(id_)), path=RESPONSES, key=globex_key)
-    assert foreign.status == unknown.status == 404
-    assert foreign.body.replace(id_.encode(), b"ID") == unknown.body.replace(b"i" * len(id_), b"ID")
-    assert foreign.headers.keys() == unknown.headers.keys()
-    assert len(vendors.calls) == sent
-
-
-def test_id_of_another_kind_is_not_found(ask: Asking, vendors: FakeProvider) -> None:
-    first = ask(ASKED, path=RESPONSES).json
-    for way in ("conversation", "item"):
-        assert ask(NEXT | NAMING[way](first["id"]), path=RESPONSES).status == 404
-    assert ask(method="GET", path=f"{CONVERSATIONS}/{first['id']}").status == 404
-
-
-# --- storage turned off -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("way", [way for way in NAMING if way != "reasoning"])
-def test_storage_turned_off_refuses_ids_and_says_what_to_set(
-    way: str, ask: Asking, vendors: FakeProvider, acme: Organization
-) -> None:
-    change_organization(org=acme, stores_answers=False)
-    status, shown = error(ask(NEXT | NAMING[way]("resp_1"), path=RESPONSES))
-    assert (status, shown["code"]) == (400, "invalid_request")
-    assert "manage.py orgs store SLUG on" in shown["message"]
-
-
-def test_storage_turned_off_is_written_into_requests(
-    ask: Asking, vendors: FakeProvider, acme: Organization
-) -> None:
-    first = ask(ASKED, path=RESPONSES).json
-    change_organization(org=acme, stores_answers=False)
-    reasoning = {"type": "reasoning", "id": "rs_1", "summary": []}
-    asked = ASKED | {"store": True, "input": [{"role": "user", "content": "x"}, reasoning]}
-    reply = ask(asked, path=RESPONSES)
-    assert vendors.calls[-1].body["store"] is False
-    assert len(vendors.calls[-1].body["input"]) == 1
-    assert row_of(reply).decision["adjustments"] == [
-        "store is sent as false: answers of this organization are not stored"
-    ]
-    assert row_of(ask(ASKED, path=RESPONSES)).decision["adjustments"] == []
-    assert ask({}, path=CONVERSATIONS).status == 400
-    own = f"{RESPONSES}/{first['id']}"
-    assert ask(method="GET", path=own).status == 400
-    assert ask(method="DELETE", path=own).status == 200
-
-
 # --- what is free -----------------------------------------------------------------------------
 
 
@@ -422,133 +292,3 @@ def test_free_call_needs_what_any_call_needs(
     for call in free:
         assert error(ask(**call))[1]["code"] == "gateway_disabled"
     assert len(vendors.calls) == sent
-
-
-@pytest.mark.parametrize("body", [{"instructions": "x"}, {"items": [{"file_id": "file_1"}]}])
-def test_conversation_takes_only_what_is_measured(
-    body: dict[str, Any], ask: Asking, vendors: FakeProvider
-) -> None:
-    assert ask(body, path=CONVERSATIONS).status in (400, 404)
-    assert not vendors.calls
-
-
-# --- conversations ----------------------------------------------------------------------------
-
-
-def test_conversation_counts_its_turns(
-    ask: Asking, vendors: FakeProvider, acme: Organization
-) -> None:
-    limited(acme)
-    items = [{"role": "user", "content": "My name is Ann"}]
-    created = ask({"items": items, "metadata": {"a_id": "1"}}, path=CONVERSATIONS)
-    id_ = created.json["id"]
-    row = KeptId.objects.get(provider_id=id_)
-    assert (row.kind, row.model) == ("conversation", "")
-    assert 14 <= (row.tokens or 0) < 100
-    vendors.answers(input_tokens=5_000, output_tokens=200)
-    assert ask(NEXT | {"conversation": id_}, path=RESPONSES).status == 200
-    row.refresh_from_db()
-    assert (row.tokens, row.model, row.turn) == (5_200, MODEL, None)
-    second = ask(NEXT | {"conversation": {"id": id_}, "stream": True}, path=RESPONSES)
-    assert (row_of(second).input_tokens or 0) > 5_200
-    assert (row_of(second).cost_nanoeur or 0) <= hold_of(second)
-    row.refresh_from_db()
-    assert (row.tokens or 0) > 5_200
-
-
-def test_items_of_clients_count_in_their_conversation(ask: Asking, vendors: FakeProvider) -> None:
-    id_ = ask({}, path=CONVERSATIONS).json["id"]
-    assert tokens_of(id_) == 0
-    own = f"{CONVERSATIONS}/{id_}/items"
-    added = ask({"items": [{"role": "user", "content": "x" * 1000}]}, path=own)
-    assert 1_000 <= (tokens_of(id_) or 0) < 1_100
-    [item] = added.json["data"]
-    assert ask(method="GET", path=f"{own}/{item['id']}").json["id"] == item["id"]
-    assert ask(method="GET", path=own).json["data"] == [item]
-    picture = {"type": "input_image", "image_url": "https://example.com/a.png"}
-    assert ask({"items": [{"role": "user", "content": [picture]}]}, path=own).status == 200
-    assert tokens_of(id_) is None  # what an image has depends on the model
-    assert ask(method="DELETE", path=f"{own}/{item['id']}").status == 200
-    assert ask(method="GET", path=f"{own}/..%2Fx").status == 404
-    update = ask({"metadata": {"a": "b"}}, path=f"{CONVERSATIONS}/{id_}")
-    assert update.json["metadata"] == {"a": "b"}
-    assert ask(method="DELETE", path=f"{CONVERSATIONS}/{id_}").json["deleted"] is True
-    assert ask(method="GET", path=f"{CONVERSATIONS}/{id_}").status == 404
-
-
-def test_broken_turn_makes_conversation_unknown(
-    ask: Asking, vendors: FakeProvider, acme: Organization
-) -> None:
-    limited(acme)
-    id_ = ask({}, path=CONVERSATIONS).json["id"]
-    vendors.answers(cut_after_bytes=1_500)
-    ask(NEXT | {"conversation": id_, "stream": True}, path=RESPONSES)
-    known = ask(NEXT | {"conversation": id_}, path=RESPONSES)
-    assert hold_of(known) > 100 * hold_of(ask(NEXT, path=RESPONSES))
-    # A whole turn tells its size again.
-    row = KeptId.objects.get(provider_id=id_)
-    assert (row.turn, row.tokens is None) == (None, False)
-
-
-@pytest.mark.parametrize("status", [400, 429])
-def test_rejected_turn_leaves_conversation_as_it_was(
-    status: int, ask: Asking, vendors: FakeProvider
-) -> None:
-    id_ = ask({"items": [{"role": "user", "content": "Hi"}]}, path=CONVERSATIONS).json["id"]
-    before = KeptId.objects.get(provider_id=id_)
-    vendors.answers(status=status)
-    assert ask(NEXT | {"conversation": id_}, path=RESPONSES).status == status
-    after = KeptId.objects.get(provider_id=id_)
-    assert (after.tokens, after.turn) == (before.tokens, None)
-
-
-def test_second_turn_at_once_is_refused(
-    ask: Asking, api_key: str, vendors: FakeProvider, gateway: Gateway
-) -> None:
-    id_ = ask({}, path=CONVERSATIONS).json["id"]
-    vendors.answers(stall="body", stall_after_events=3)
-    may_leave = Event()
-    first = Visit(
-        "POST",
-        RESPONSES,
-        headers=[("content-type", b"application/json"), ("x-pulse-key", api_key.encode())],
-        body=json.dumps(ASKED | {"conversation": id_, "stream": True}).encode(),
-        leaves_when=lambda _: may_leave.is_set(),
-    )
-    running = Thread(target=first.run)
-    running.start()
-    vendors.wait_for(lambda call: call.path.endswith("/responses"))
-    locked = ask(NEXT | {"conversation": id_}, path=RESPONSES)
-    may_leave.set()
-    running.join()
-    until(lambda: not gateway.tasks)
-    status, shown = error(locked)
-    assert (status, shown["code"]) == (409, "conversation_locked")
-    assert locked.headers["retry-after"] == "1"
-    assert (row_of(locked).cost_nanoeur, len(vendors.calls)) == (0, 2)
-    # The first one has ended, and what it left is not known.
-    assert ask(NEXT | {"conversation": id_}, path=RESPONSES).status == 200
-
-
-def test_conversations_of_organization_are_limited(
-    ask: Asking, vendors: FakeProvider, acme: Organization
-) -> None:
-    id_ = ask({}, path=CONVERSATIONS).json["id"]
-    first = KeptId.objects.get(provider_id=id_)
-    values = {"org": acme, "provider": "openai", "kind": "conversation", "tokens": 0}
-    KeptId.objects.bulk_create(
-        KeptId(
-            **values,
-            provider_id=f"conv_{n}",
-            request_id=first.request_id,
-            created_at=first.created_at,
-        )
-        for n in range(kept.CONVERSATIONS_MAX - 1)
-    )
-    status, shown = error(ask({}, path=CONVERSATIONS))
-    assert (status, shown["message"]) == (
-        400,
-        "An organization can have 10000 conversations; delete some",
-    )
-    assert ask(method="DELETE", path=f"{CONVERSATIONS}/{id_}").status == 200
-    assert ask({}, path=CONVERSATIONS).status == 200
