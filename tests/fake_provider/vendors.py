@@ -34,6 +34,8 @@ MODELS: Final = {
     "mistral": "mistral-small-latest",
 }
 TIMEOUT_S: Final = 5.0
+every_vendor = pytest.mark.parametrize("vendor", VENDORS)
+both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 
 
 def settings_at(

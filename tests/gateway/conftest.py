@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 import pytest
+import pytest_asyncio
 from django.apps import apps
 from pytest_django import Settings
 
@@ -16,6 +17,7 @@ from orgs.keys import operations
 from orgs.models import Organization
 from tests.costs.books import check_the_books
 from tests.fake_provider.thread import FakeProvider
+from tests.fake_provider.vendors import Wire, connected
 from tests.gateway.attempts import wire
 from tests.gateway.wire import JSON_TYPE, Reply, send_to_api, send_to_django
 
@@ -118,3 +120,17 @@ def vendors(gateway: Gateway, api_key: str) -> Iterator[FakeProvider]:
         yield fake
         gateway.call_loop.call_sync(gateway.providers.aclose())
         check_the_books()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def connection() -> AsyncIterator[Wire]:
+    """The adapters at the fake provider; they are made to live long."""
+    async with connected() as wire:
+        yield wire
+
+
+@pytest.fixture(name="wire")
+def wire_without_calls(connection: Wire) -> Wire:
+    """The same, without calls and behaviours of other tests."""
+    connection.fake.reset()
+    return connection

@@ -3,35 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from gateway.core.calls import BEGUN, Completion, Delta
 from gateway.core.errors import Rejected
 from gateway.core.messages import Message
 from gateway.core.seen import SeenOutput
 from tests.fake_provider import FOREVER, VENDORS
-from tests.fake_provider.vendors import KEYS, MODELS, Wire, call_to, connected
+from tests.fake_provider.vendors import (
+    KEYS,
+    MODELS,
+    Wire,
+    both_ways,
+    call_to,
+    every_vendor,
+)
 
-every_vendor = pytest.mark.parametrize("vendor", VENDORS)
-both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 # The adapters live as long as the module: they are made to be long-lived.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def connection() -> AsyncIterator[Wire]:
-    async with connected() as wire:
-        yield wire
-
-
-@pytest.fixture
-def wire(connection: Wire) -> Wire:
-    connection.fake.reset()
-    return connection
 
 
 def sent(wire: Wire) -> Any:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-import pytest_asyncio
 
 from gateway.core.calls import ProviderCall
 from gateway.core.errors import (
@@ -21,34 +19,21 @@ from gateway.core.errors import (
 from gateway.core.messages import Message
 from gateway.core.providers import TimeLimits
 from gateway.upstream.failures import MESSAGE_MAX_CHARS
-from tests.fake_provider import VENDORS, closed_port
+from tests.fake_provider import closed_port
 from tests.fake_provider.vendors import (
     KEYS,
     MODELS,
     TIMEOUT_S,
     Wire,
     ask,
+    both_ways,
     call_to,
-    connected,
+    every_vendor,
     opened,
 )
 
-every_vendor = pytest.mark.parametrize("vendor", VENDORS)
-both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 # The adapters live as long as the module: they are made to be long-lived.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def connection() -> AsyncIterator[Wire]:
-    async with connected() as wire:
-        yield wire
-
-
-@pytest.fixture
-def wire(connection: Wire) -> Wire:
-    connection.fake.reset()
-    return connection
 
 
 async def failure_at(

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from costs.core.usage import Usage
-from tests.fake_provider import VENDORS
-from tests.fake_provider.vendors import Wire, connected
+from tests.fake_provider.vendors import Wire, both_ways, every_vendor
 
-every_vendor = pytest.mark.parametrize("vendor", VENDORS)
-both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 # The adapters live as long as the module: they are made to be long-lived.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def connection() -> AsyncIterator[Wire]:
-    async with connected() as wire:
-        yield wire
-
-
-@pytest.fixture
-def wire(connection: Wire) -> Wire:
-    connection.fake.reset()
-    return connection
 
 
 OPENAI = {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from gateway.core.calls import Completion, Delta, ProviderCall
 from gateway.core.messages import Message
 from gateway.core.model_names import Model
@@ -13,9 +11,7 @@ from gateway.providers import tokens
 from gateway.providers.adapters.sandbox import ENCODING, Sandbox
 from gateway.providers.vendors import sandbox
 from gateway.upstream.http_client import HttpClient
-from tests.fake_provider.vendors import ask, read
-
-both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+from tests.fake_provider.vendors import ask, both_ways, read
 
 
 def call(*messages: Message, cap: int | None = None) -> ProviderCall:

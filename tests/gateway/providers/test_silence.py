@@ -12,14 +12,12 @@ import pytest
 
 from gateway.core.errors import TimedOut
 from gateway.core.providers import USUAL, TimeLimits
-from tests.fake_provider import VENDORS, FakeProvider
-from tests.fake_provider.vendors import ask, call_to, opened
+from tests.fake_provider import FakeProvider
+from tests.fake_provider.vendors import ask, both_ways, call_to, every_vendor, opened
 
 SHORT_S = 0.5
 FAR_S = 60.0
 TITLES = {"openai": "OpenAI", "anthropic": "Anthropic", "google": "Google", "mistral": "Mistral"}
-every_vendor = pytest.mark.parametrize("vendor", VENDORS)
-both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 
 
 @pytest.fixture

@@ -4,36 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from gateway.core.errors import Broken, TimedOut
 from gateway.core.seen import SeenOutput
 from gateway.upstream.transport import ANSWER_MAX_BYTES
-from tests.fake_provider import VENDORS
-from tests.fake_provider.vendors import Wire, call_to, connected
+from tests.fake_provider.vendors import Wire, both_ways, call_to, every_vendor
 
 SHORT_S = 0.6
 SSE = {"content-type": "text/event-stream"}
-every_vendor = pytest.mark.parametrize("vendor", VENDORS)
-both_ways = pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
 # The adapters live as long as the module: they are made to be long-lived.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def connection() -> AsyncIterator[Wire]:
-    async with connected() as wire:
-        yield wire
-
-
-@pytest.fixture
-def wire(connection: Wire) -> Wire:
-    connection.fake.reset()
-    return connection
 
 
 @every_vendor

@@ -17,7 +17,7 @@ from gateway.apis.messages import answer as messages_answer
 from gateway.core.calls import Completion, Delta
 from gateway.core.messages import ToolCall
 from gateway.upstream import untrusted_json
-from tests.fake_provider import VENDORS
+from tests.fake_provider.vendors import every_vendor
 
 FORMATS: Mapping[str, Any] = {
     "openai": chat_answer,
@@ -31,7 +31,6 @@ READERS = {
     "google": generate_answer.GenerateStreamReader,
     "mistral": mistral.MistralStreamReader,
 }
-every_vendor = pytest.mark.parametrize("vendor", VENDORS)
 
 OPENAI = {"prompt_tokens": 100, "completion_tokens": 50, "total_tokens": 150}
 ANTHROPIC = {"input_tokens": 100, "output_tokens": 50}

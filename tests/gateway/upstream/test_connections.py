@@ -8,28 +8,14 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
 
 from gateway.core.calls import Completion, Delta
 from gateway.core.seen import SeenOutput
-from tests.fake_provider import VENDORS, closed_port
-from tests.fake_provider.vendors import Wire, ask, call_to, connected, opened
+from tests.fake_provider import closed_port
+from tests.fake_provider.vendors import Wire, ask, call_to, every_vendor, opened
 
-every_vendor = pytest.mark.parametrize("vendor", VENDORS)
 # The adapters live as long as the module: they are made to be long-lived.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def connection() -> AsyncIterator[Wire]:
-    async with connected() as wire:
-        yield wire
-
-
-@pytest.fixture
-def wire(connection: Wire) -> Wire:
-    connection.fake.reset()
-    return connection
 
 
 @every_vendor
