@@ -16,6 +16,7 @@ pytestmark = [
     pytest.mark.both_databases,
     pytest.mark.usefixtures("kept_prices"),
 ]
+
 WORDS = {
     "previous": ("Previous response", "previous_response_id", "previous_response_not_found"),
     "conversation": ("Conversation", "conversation", "not_found"),

@@ -37,6 +37,7 @@ pytestmark = [
     pytest.mark.both_databases,
     pytest.mark.usefixtures("kept_prices"),
 ]
+
 TOOL = {"type": "function", "name": "weather", "parameters": {"type": "object"}}
 CALLS = ({"name": "weather", "arguments": {"city": "Paris"}},)
 
