@@ -12,7 +12,6 @@ import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from urllib.error import URLError
 
 from django.conf import settings
 from django.core.management import call_command
@@ -81,7 +80,7 @@ def wait_until_ready(process: subprocess.Popen[str], port: int) -> None:
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
                 return
-        except (URLError, http.client.HTTPException, ConnectionError):
+        except (OSError, http.client.HTTPException):
             time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     raise AssertionError(f"not ready: {process.communicate()[0]}")

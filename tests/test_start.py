@@ -140,15 +140,26 @@ def test_invalid_serve_option_is_refused(
         call_command("serve", *arguments)
 
 
-def test_worker_stops_when_parent_is_killed(database_url: str) -> None:
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGKILL])
+def test_several_workers_serve_and_stop_with_their_parent(database_url: str, by: int) -> None:
     variables = {"DATABASE_URL": database_url, "SECRET_KEY": SECRET_KEY}
     port = free_port()
-    with started("up", port=port, **variables) as process:
+    with started("serve", "--workers", "2", port=port, **variables) as process:
         wait_until_ready(process, port)
-        process.kill()
-        process.communicate(timeout=STOP_MAX_S)  # ends when the worker, too, has let go of stdout
+        assert len(_workers(process.pid)) == 2
+        process.send_signal(by)
+        # It ends when the workers, too, have let go of stdout.
+        printed, _ = process.communicate(timeout=STOP_MAX_S)
+        assert printed == f"Serving on http://127.0.0.1:{port} - press Ctrl+C to stop.\n"
+        assert process.returncode == (0 if by == signal.SIGTERM else -by)
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def _workers(pid: int) -> list[str]:
+    """Return the children of a process that serve, by their ids."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [each for each in children if "spawn_main" in Path(f"/proc/{each}/cmdline").read_text()]
 
 
 def test_unavailable_database_is_one_line_error() -> None:

@@ -1,4 +1,4 @@
-"""The memory that request bodies may take, by owner: while they are received, and during calls.
+"""The memory and time that request bodies may take, by owner: while received, and during calls.
 
 The text that is kept of a long streamed answer counts as its request's body does.
 """
@@ -14,6 +14,8 @@ from typing import Any, Final
 from gateway.core.calls import Principal
 from gateway.core.errors import Refused
 
+# How long a body may take to arrive.
+BODY_MAX_S: Final = 60.0
 MIB: Final = 2**20
 # A body's first bytes are free, so that small requests are served while others send large ones.
 FREE_BYTES: Final = 64 * 1024

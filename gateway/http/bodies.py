@@ -21,6 +21,7 @@ from django.http import HttpRequest, UnreadablePostError
 
 from gateway.call.runtime import current
 from gateway.core.body_budget import (
+    BODY_MAX_S,
     DROPPED_OF_ADDRESS_MAX,
     FREE_BYTES,
     BodyBudget,
@@ -41,7 +42,6 @@ from orgs.threads import BODIES, TooManyWaiting
 T = TypeVar("T")
 Receive = Callable[[], Awaitable[Mapping[str, Any]]]
 
-BODY_MAX_S: Final = 60.0
 # How much of a refused body is still read, and dropped: a client that is sending might otherwise
 # lose the answer, since closing with unread bytes resets the connection. Slowly and of a few at a
 # time, fewer of one address, since anyone without a key can send as fast as the event loop reads.

@@ -21,12 +21,12 @@ from django.core.exceptions import BadRequest, DisallowedHost, SuspiciousOperati
 from django.http import Http404, HttpResponseBase
 from django.urls import ResolverMatch, resolve
 
+from gateway.core.body_budget import BODY_MAX_S
 from gateway.core.errors import GatewayError
 from gateway.core.request_body import invalid
 from gateway.http.addresses import not_served
 from gateway.http.answers import EventStream, error_response, with_vendors_ids
 from gateway.http.bodies import (
-    BODY_MAX_S,
     ApiRequest,
     ClientDisconnected,
     IncomingBody,

@@ -11,10 +11,10 @@ from typing import Final
 from django.http import HttpResponse
 
 from gateway.call.runtime import current
-from gateway.core.body_budget import ADDRESS_MAX_BYTES, PAGES_MAX_BYTES
+from gateway.core.body_budget import ADDRESS_MAX_BYTES, BODY_MAX_S, PAGES_MAX_BYTES
 from gateway.core.errors import Refused
 from gateway.http.answers import with_error_headers
-from gateway.http.bodies import BODY_MAX_S, ClientDisconnected, IncomingBody, Receive
+from gateway.http.bodies import ClientDisconnected, IncomingBody, Receive
 from pulse.server.api_handler import Scope, Send, send_whole
 from pulse.server.page_turns import Application, before
 

@@ -76,6 +76,8 @@ def serve(bound: socket.socket, *, workers: int) -> None:
     config = uvicorn.Config(
         settings.ASGI_APPLICATION.replace(".application", ":application"),
         loop="uvloop",
+        # A spawned worker imports this and the WebSockets' class before the application sets up
+        # Django, so their modules must import no model.
         http=BoundedProtocol,
         **settings_of(settings.BODY_MAX_BYTES),
         lifespan="on",

@@ -11,9 +11,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode, Frame
 from websockets.http11 import Request
 
-from gateway.core.body_budget import FREE_BYTES
-from gateway.http.bodies import BODY_MAX_S
-from gateway.http.websocket.connection import STOPPING
+from gateway.core.body_budget import BODY_MAX_S, FREE_BYTES
+from gateway.http.websocket.stopping import STOPPING
 
 # In a connection's state: a function that takes two others, which count and return the bytes of a
 # message while it arrives. Nothing is received before it was called.

@@ -10,8 +10,7 @@ import pytest
 from django.conf import settings
 
 from gateway.call.runtime import current
-from gateway.core.body_budget import ADDRESS_MAX_BYTES, FREE_BYTES
-from gateway.http.bodies import BODY_MAX_S
+from gateway.core.body_budget import ADDRESS_MAX_BYTES, BODY_MAX_S, FREE_BYTES
 from pulse.server import pages
 
 ADDRESS = "192.0.2.7"

@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from gateway.core.body_budget import FREE_BYTES
-from gateway.http.websocket.connection import STOPPING
+from gateway.http.websocket.stopping import STOPPING
 from pulse.server.protocol import Limits
 from pulse.server.websocket_protocol import COUNT_MESSAGES, BoundedWebSocket, settings_of
 from tests.server.listening import HOST, Listening, eventually, listening

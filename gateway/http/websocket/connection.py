@@ -36,6 +36,7 @@ from gateway.http.compatible import caller_of, refused, served
 from gateway.http.headers import header, headers_of
 from gateway.http.serving import read_or_refuse
 from gateway.http.websocket.conversations import Conversations
+from gateway.http.websocket.stopping import STOPPING
 from gateway.http.websocket.turns import (
     ReceivedResponse,
     Turn,
@@ -50,8 +51,6 @@ from gateway.http.websocket.turns import (
 
 Send = Callable[[Mapping[str, Any]], Awaitable[None]]
 
-# A message to the application from the server, which stops: Uvicorn has none.
-STOPPING: Final = "pulse.stopping"
 # As long and as many as at OpenAI: responses at once, those that wait included, and their lanes.
 LIFETIME_S: Final = 3600.0
 TURNS_MAX: Final = 16

@@ -18,7 +18,8 @@ from pydantic import TypeAdapter
 from gateway.call.runtime import Gateway
 from gateway.core.calls import Dimensions, Principal
 from gateway.http.websocket import connection
-from gateway.http.websocket.connection import STOPPING, Connection
+from gateway.http.websocket.connection import Connection
+from gateway.http.websocket.stopping import STOPPING
 from gateway.models import AiRequestLog
 from orgs.models import Organization
 from pulse.asgi import application
