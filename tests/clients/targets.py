@@ -28,7 +28,6 @@ GATEWAY_PATHS: Final = {"openai": "/v1", "anthropic": "", "google": "", "mistral
 class Target:
     """A base URL per vendor and a key: all that differs between direct calls and the gateway."""
 
-    name: str
     base_urls: Mapping[str, str]
     key: str
 
@@ -40,10 +39,10 @@ class Target:
 def direct_target(port: int) -> Target:
     """Return the fake provider itself as a target, on a loopback port."""
     urls = {vendor: f"http://{HOST}:{port}{path}" for vendor, (_, path) in URL_VARIABLES.items()}
-    return Target("direct", urls, "a-key-of-the-vendor")
+    return Target(urls, "a-key-of-the-vendor")
 
 
 def gateway_target(url: str, key: str) -> Target:
     """Return a gateway as a target."""
     urls = {vendor: f"{url}{path}" for vendor, path in GATEWAY_PATHS.items()}
-    return Target("gateway", urls, key)
+    return Target(urls, key)

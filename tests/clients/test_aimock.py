@@ -104,7 +104,7 @@ def both(port: int, installation: Installation) -> Both:
         **dict.fromkeys(KEY_VARIABLES.values(), "aimock-takes-any"),
     }
     [server] = installation.serve(**variables)
-    direct = Target("direct", urls, "aimock-takes-any")
+    direct = Target(urls, "aimock-takes-any")
     return Both(direct, gateway_target(server.url, installation.key))
 
 

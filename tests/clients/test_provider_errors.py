@@ -200,7 +200,7 @@ def test_mistral_has_gateways_id_in_headers(
 
 
 def test_unauthenticated_client_shows_request_id(gateway: Target) -> None:
-    stranger = Target(gateway.name, gateway.base_urls, "pulse_unknown")
+    stranger = Target(gateway.base_urls, "pulse_unknown")
     with pytest.raises(openai.AuthenticationError) as no_openai:
         _openai(stranger)
     with pytest.raises(anthropic.AuthenticationError) as no_anthropic:
