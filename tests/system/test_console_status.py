@@ -100,10 +100,10 @@ async def test_provider_fails_and_comes_back(
         await expect(row(page, provider)).to_contain_text(part)
 
     fake.answers(status=503)
-    await page.get_by_role("button", name=f"Check now {provider}").click()
-    await expect(page.locator(".message.error")).to_contain_text(f"{provider}: ")
-    await page.get_by_role("button", name=f"Check now {provider}").click()
-    await expect(page.locator(".message.success")).to_contain_text("Spare answers and lists")
+    for shown in ("no valid answer", "Spare answers and lists"):
+        await page.goto("/status")
+        await page.get_by_role("button", name=f"Check {provider}").click()
+        await expect(page.locator("main")).to_contain_text(shown)
 
     assert await call(console, provider)
     await page.goto("/status")
@@ -137,5 +137,5 @@ async def test_member_sees_state_without_what_is_operators(console: Console) -> 
     async with console.page(MEMBER) as page:
         await page.goto("/status")
         await expect(row(page, "azure-us")).to_contain_text("cannot be called")
-        await expect(page.get_by_role("button", name="Check now")).to_have_count(0)
+        await expect(page.get_by_role("button", name="Check")).to_have_count(0)
         await expect(page.locator("main")).not_to_contain_text("NOT_SET_HERE")
