@@ -38,6 +38,7 @@ TRIGGERS = {
         "rate_version",
         "exchange_rate_version",
         "price_factor_version",
+        "hourly_price_version",
         "history_event_is_final",
     },
     "sqlite": {
@@ -65,6 +66,9 @@ TRIGGERS = {
         "price_factor_version_insert",
         "price_factor_version_update",
         "price_factor_version_delete",
+        "hourly_price_version_insert",
+        "hourly_price_version_update",
+        "hourly_price_version_delete",
         "rate_usable_insert",
         "rate_usable_update",
         "price_factor_usable_insert",

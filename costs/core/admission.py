@@ -288,6 +288,8 @@ class Settlement:
     `charge_to` names the model that answered; `rates` are those that priced it. `entry`
     completes the audit row, known only to the journal; None uses the journal's default.
     `repeat` is the caller's Idempotency-Key, freed when the hold is released.
+    One that `adjusts` charges a settled hold its share of an hour instead, once, and completes
+    nothing.
     `taken` is what the hold took of rates. It `counts_as_request` in them, unless it was never
     sent, or another attempt of the request follows.
     """
@@ -303,6 +305,7 @@ class Settlement:
     rates: StoredRates
     entry: Any
     is_estimate: bool = False
+    adjusts: bool = False
     repeat: Repeat | None = None
     taken: tuple[TakenRate, ...] = ()
     counts_as_request: bool = True

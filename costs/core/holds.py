@@ -4,6 +4,7 @@ held    -> settled    usage is known: its price
 held    -> released   proof that nothing was billed: 0
 held    -> unknown    sent, and no usable usage: what it can have cost, else the whole hold
 unknown -> settled    late usage: the difference, as a second event
+settled -> settled    once, priced by the hour: the difference to its share of the hour, as an event
 anything else         nothing
 """
 
@@ -29,6 +30,7 @@ class EventKind(StrEnum):
     BOUND = "bound"
     ESTIMATE = "estimate"
     CORRECTION = "correction"
+    ADJUSTMENT = "adjustment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def move(
     """
     state, amount_nanoeur, charged = hold.state, hold.amount_nanoeur, hold.charged_nanoeur
     if state is State.HELD and outcome is State.SETTLED:
-        return _charge(amount_nanoeur, _known(cost_nanoeur), EventKind.USAGE, is_estimate)
+        return _charge(amount_nanoeur, known(cost_nanoeur), EventKind.USAGE, is_estimate)
     if state is State.HELD and outcome is State.RELEASED:
         return Move(
             state=State.RELEASED,
@@ -83,7 +85,7 @@ def move(
         return _charge(amount_nanoeur, cost, kind, True, State.UNKNOWN)
     if state is State.UNKNOWN and outcome in (State.SETTLED, State.RELEASED):
         # Late proof that nothing was billed counts as late usage that costs nothing.
-        cost = _known(cost_nanoeur) if outcome is State.SETTLED else 0
+        cost = known(cost_nanoeur) if outcome is State.SETTLED else 0
         return Move(
             state=State.SETTLED,
             charged_nanoeur=cost,
@@ -95,6 +97,32 @@ def move(
             estimated_change=(cost if is_estimate else 0) - charged,
         )
     return None
+
+
+def adjust(hold: HoldCharge, *, cost_nanoeur: int) -> Move | None:
+    """Return what a share of an hour does to a hold that is settled at an estimate; None for
+    nothing. The caller knows that it was not adjusted before.
+
+    What it adds is overrun: what was not charged has been left to other calls meanwhile, and what
+    is settled and held must stay within the limit.
+    """
+    if hold.state is not State.SETTLED:
+        return None
+    amount_nanoeur, charged = hold.amount_nanoeur, hold.charged_nanoeur
+    settled, settled_before = (
+        min(cost_nanoeur, charged, amount_nanoeur),
+        min(charged, amount_nanoeur),
+    )
+    return Move(
+        state=State.SETTLED,
+        charged_nanoeur=cost_nanoeur,
+        held_change=0,
+        settled_change=settled - settled_before,
+        overrun_change=(cost_nanoeur - settled) - (charged - settled_before),
+        event_kind=EventKind.ADJUSTMENT,
+        event_nanoeur=cost_nanoeur - charged,
+        estimated_change=-charged,
+    )
 
 
 def _charge(
@@ -116,7 +144,8 @@ def _charge(
     )
 
 
-def _known(cost_nanoeur: int | None) -> int:
+def known(cost_nanoeur: int | None) -> int:
+    """Return a cost that must be known. Raises ValueError."""
     if cost_nanoeur is None:
         raise ValueError("a settled hold needs its cost; unknown is never zero")
     return cost_nanoeur

@@ -18,10 +18,18 @@ _counts = attrgetter(*PRICED)
 
 @dataclass(frozen=True, slots=True)
 class UsagePrice:
-    """What a usage costs. `unpriced` names what has no rate of its own: it is then an estimate."""
+    """What a usage costs. `unpriced` names what has no rate of its own: it is then an estimate, as
+    it is of a model that is priced `by_hour`.
+    """
 
     nanoeur: int
     unpriced: tuple[str, ...] = ()
+    by_hour: bool = False
+
+    @property
+    def is_estimate(self) -> bool:
+        """Whether it is not what the usage will have cost for certain."""
+        return self.by_hour or bool(self.unpriced)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +89,8 @@ def price_of(usage: Usage, rates: Rates) -> UsagePrice:
     if not all(weights.is_known):
         of_buckets = zip(PRICED, counts, weights.is_known, strict=True)
         unpriced += [_spelled(name) for name, count, known in of_buckets if count and not known]
-    return UsagePrice(-(-numerator // tables.denominator), tuple(unpriced))
+    nanoeur = -(-numerator // tables.denominator)
+    return UsagePrice(nanoeur, tuple(unpriced), by_hour=rates.by_hour is not None)
 
 
 def cost_nanoeur(usage: Usage, rates: Rates) -> int:

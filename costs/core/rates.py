@@ -19,6 +19,7 @@ from operator import attrgetter
 from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 
+from costs.core.hours import HourlyRate
 from costs.core.usage import (
     FEES,
     INPUT_BUCKETS,
@@ -178,7 +179,8 @@ class Rates:
 
     `usd_per_eur` is the exchange rate in force, that of `exchange_rate_date`. Bands are in any
     order; each service tier has one from 0 tokens up, and the standard tier exists.
-    `places` are factors on all token prices by place, `discount` one on every price.
+    `places` are factors on all token prices by place, `discount` one on every price. With a price
+    `by_hour` the others make an estimate, until the hour's cost is divided.
     """
 
     provider: str
@@ -190,6 +192,7 @@ class Rates:
     starts_at: datetime
     places: Mapping[str, Decimal] = field(default_factory=dict)
     discount: Decimal = Decimal(1)
+    by_hour: HourlyRate | None = None
     # Caches of `tables` and `ceilings`, which every request needs; by factor, since a provider can
     # make up any number of places.
     _by_factor: dict[Decimal, PlaceTables] = field(
@@ -254,6 +257,8 @@ class Rates:
             factors["places"] = {place: str(factor) for place, factor in self.places.items()}
         if self.discount != 1:
             factors["discount"] = str(self.discount)
+        if self.by_hour is not None:
+            factors["by_hour"] = self.by_hour.as_dict()
         return {
             "provider": self.provider,
             "model": self.model,

@@ -28,7 +28,7 @@ from costs.core.admission import (
     place_without_room,
 )
 from costs.core.calendar.periods import clipped, local_day
-from costs.core.holds import HoldCharge, Move, State, move
+from costs.core.holds import Move, State
 from costs.core.rate_limits import RateState, TakenRate, over_rate
 from costs.core.rates import StoredRates
 from costs.ledger.buckets import Buckets
@@ -46,6 +46,7 @@ from costs.ledger.charges import (
     session_of,
     session_rows,
     session_sums,
+    step_of,
     sums_of,
 )
 from costs.ledger.stores.base import (
@@ -96,7 +97,7 @@ class Placed:
 class Batch:
     """The changes of one transaction. Call `settle` and `reserve` in order, then `write`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  keyword-only; what was read after the locks
         self,
         *,
         store: Store,
@@ -104,10 +105,12 @@ class Batch:
         instance_id: UUID,
         known_cards: Collection[UUID],
         placed: Mapping[UUID, Placed],
+        adjusted: Collection[UUID] = (),
     ) -> None:
         self.store = store
         self.locked = locked
         self.placed = placed
+        self.adjusted = {*adjusted}
         self.buckets = Buckets(locked.buckets.values(), now=locked.now)
         self.now = locked.now
         self.instance_id = instance_id
@@ -299,12 +302,7 @@ class Batch:
             return Settled(
                 changed=False, state=State.RELEASED, charged_nanoeur=0, overrun_nanoeur=0
             )
-        step = move(
-            HoldCharge(hold.state, hold.amount_nanoeur, hold.charged_nanoeur),
-            outcome=settlement.outcome,
-            cost_nanoeur=settlement.cost_nanoeur,
-            is_estimate=settlement.is_estimate,
-        )
+        step = step_of(hold, settlement, was_adjusted=hold.id in self.adjusted)
         if step is not None:
             if not settlement.period_ids:
                 raise ValueError(f"hold {hold.id} counts in no period")
@@ -337,6 +335,8 @@ class Batch:
         }
         if step.event_kind is not None:
             self._charge(step, hold, settlement)
+        if settlement.adjusts:
+            self.adjusted.add(hold.id)
 
     def _charge(self, step: Move, hold: HoldRow, settlement: Settlement) -> None:
         """Add the cost event, and count it in the costs of its day."""

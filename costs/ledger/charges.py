@@ -12,9 +12,9 @@ import orjson
 
 from costs.core.admission import Settlement
 from costs.core.daily import line_id
-from costs.core.holds import EventKind, Move
+from costs.core.holds import EventKind, HoldCharge, Move, adjust, known, move
 from costs.core.usage import Usage
-from costs.ledger.stores.base import PeriodRow
+from costs.ledger.stores.base import HoldRow, PeriodRow
 from costs.ledger.stores.tables import CHARGED_TO, SESSION_NAMES, SESSION_SUMS, SUMS, Row
 
 SOURCE: Final = "AI"
@@ -37,6 +37,21 @@ def session_of(charge_to: Mapping[str, Any]) -> OfSession | None:
     """Return the session and the agent of a charge, or None without a session."""
     session_id = charge_to.get("session_id")
     return None if session_id is None else (session_id, charge_to.get("agent_id"))
+
+
+def step_of(hold: HoldRow, settlement: Settlement, *, was_adjusted: bool) -> Move | None:
+    """Return what a settlement does to a locked hold; None for nothing."""
+    charge = HoldCharge(hold.state, hold.amount_nanoeur, hold.charged_nanoeur)
+    if not settlement.adjusts:
+        return move(
+            charge,
+            outcome=settlement.outcome,
+            cost_nanoeur=settlement.cost_nanoeur,
+            is_estimate=settlement.is_estimate,
+        )
+    if was_adjusted:
+        return None
+    return adjust(charge, cost_nanoeur=known(settlement.cost_nanoeur))
 
 
 def event_row(
@@ -73,7 +88,7 @@ def sums_of(step: Move, usage: Usage | None) -> Sums:
         step.event_nanoeur or 0,
         step.estimated_change,
         1,
-        int(step.event_kind is not EventKind.CORRECTION),
+        int(step.event_kind not in (EventKind.CORRECTION, EventKind.ADJUSTMENT)),
         usage.input_tokens if usage else 0,
         usage.output_tokens if usage else 0,
     )

@@ -105,6 +105,7 @@ class Ledger:
             instance_id=self.instance_id,
             known_cards=self._known_cards,
             placed=placed,
+            adjusted=_adjusted(store, [each.hold_id for each in settlements if each.adjusts]),
         )
         settled = [batch.settle(settlement) for settlement in settlements]
         grown = [grow(batch, growth) for growth in growths]
@@ -151,6 +152,16 @@ def _keys(
         bucket_ids=sorted({rate.bucket_id for each in settlements for rate in each.taken}),
         hold_ids=sorted({each.hold_id for each in of_holds} | placed),
     )
+
+
+def _adjusted(store: Store, hold_ids: Sequence[UUID]) -> set[UUID]:
+    """Return which of the locked holds have had their share of an hour."""
+    if not hold_ids:
+        return set()
+    rows = store.query(
+        "SELECT hold_id FROM cost_event WHERE kind = 'adjustment' AND hold_id = ANY(%s)", hold_ids
+    )
+    return {as_uuid(hold_id) for (hold_id,) in rows}
 
 
 def placed_of(store: Store, hold_ids: Sequence[UUID]) -> dict[UUID, Placed]:

@@ -132,8 +132,8 @@ def _as_unknown(row: Sequence[Any]) -> Settlement:
         outcome=State.UNKNOWN,
         cost_nanoeur=None,
         usage=None,
-        charge_to=_mapping(charge_to),
-        rates=StoredRates(as_uuid(card_id), _text(rates)),
+        charge_to=as_mapping(charge_to),
+        rates=StoredRates(as_uuid(card_id), as_text(rates)),
         entry=None,
     )
 
@@ -231,11 +231,13 @@ def record_stopped(store: Store, instance_id: UUID) -> None:
     store.commit()
 
 
-def _text(rates: object) -> str:
+def as_text(rates: object) -> str:
+    """Return a JSON column as text, whichever database it comes from."""
     return rates if isinstance(rates, str) else json.dumps(rates)
 
 
-def _mapping(value: Mapping[str, Any] | str) -> Mapping[str, Any]:
+def as_mapping(value: Mapping[str, Any] | str) -> Mapping[str, Any]:
+    """Return a JSON column that is an object, whichever database it comes from."""
     if isinstance(value, str):
         loaded: Mapping[str, Any] = json.loads(value)
         return loaded

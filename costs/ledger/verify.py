@@ -16,6 +16,7 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 from django.utils.timezone import now
 
+from costs.ledger.hours.checks import HOUR_CHECKS
 from costs.ledger.stores.tables import LINE_NAMES, SESSION_NAMES
 
 # Findings shown per check.
@@ -55,7 +56,8 @@ class Report:
     notes: list[Finding]
 
 
-# A balance counts min(charged, amount) as settled and what is above as overrun.
+# A balance counts min(charged, amount) as settled, without what an adjustment has added, and what
+# is above as overrun.
 PERIOD_BALANCES: Final = """
     SELECT p.id, p.scope, p.starts_at, p.held_nanoeur, p.settled_nanoeur, p.overrun_nanoeur,
            COALESCE(s.held, 0) AS held, COALESCE(s.settled, 0) AS settled,
@@ -63,12 +65,18 @@ PERIOD_BALANCES: Final = """
     FROM period p LEFT JOIN (
         SELECT hp.period_id,
             SUM(CASE WHEN h.state = 'held' THEN h.amount_nanoeur ELSE 0 END) AS held,
-            SUM(CASE WHEN h.state = 'held' THEN 0
-                WHEN h.charged_nanoeur < h.amount_nanoeur THEN h.charged_nanoeur
-                ELSE h.amount_nanoeur END) AS settled,
-            SUM(CASE WHEN h.state <> 'held' AND h.charged_nanoeur > h.amount_nanoeur
-                THEN h.charged_nanoeur - h.amount_nanoeur ELSE 0 END) AS overrun
-        FROM hold_period hp JOIN hold h ON h.id = hp.hold_id GROUP BY hp.period_id
+            SUM(h.counted) AS settled, SUM(h.charged_nanoeur - h.counted) AS overrun
+        FROM hold_period hp JOIN (
+            SELECT id, state, amount_nanoeur, charged_nanoeur,
+                CASE WHEN charged_nanoeur - added < amount_nanoeur THEN charged_nanoeur - added
+                    ELSE amount_nanoeur END AS counted
+            FROM (
+                SELECT hold.id, state, hold.amount_nanoeur, charged_nanoeur,
+                    CASE WHEN a.amount_nanoeur > 0 THEN a.amount_nanoeur ELSE 0 END AS added
+                FROM hold LEFT JOIN cost_event a
+                    ON a.hold_id = hold.id AND a.kind = 'adjustment'
+            ) with_added
+        ) h ON h.id = hp.hold_id GROUP BY hp.period_id
     ) s ON s.period_id = p.id
     WHERE p.held_nanoeur <> COALESCE(s.held, 0) OR p.settled_nanoeur <> COALESCE(s.settled, 0)
        OR p.overrun_nanoeur <> COALESCE(s.overrun, 0)
@@ -76,17 +84,20 @@ PERIOD_BALANCES: Final = """
 HOLD_EVENTS: Final = """
     SELECT h.id, h.state, h.charged_nanoeur, COALESCE(e.charged, 0) AS charged,
            COALESCE(e.estimated, 0) AS estimated, COALESCE(e.usages, 0) AS usages,
-           COALESCE(e.bounds, 0) AS bounds, COALESCE(e.corrections, 0) AS corrections
+           COALESCE(e.bounds, 0) AS bounds, COALESCE(e.corrections, 0) AS corrections,
+           COALESCE(e.adjustments, 0) AS adjustments
     FROM hold h LEFT JOIN (
         SELECT hold_id, SUM(amount_nanoeur) AS charged, SUM(estimated_nanoeur) AS estimated,
             SUM(CASE WHEN kind = 'usage' THEN 1 ELSE 0 END) AS usages,
             SUM(CASE WHEN kind IN ('bound', 'estimate') THEN 1 ELSE 0 END) AS bounds,
-            SUM(CASE WHEN kind = 'correction' THEN 1 ELSE 0 END) AS corrections
+            SUM(CASE WHEN kind = 'correction' THEN 1 ELSE 0 END) AS corrections,
+            SUM(CASE WHEN kind = 'adjustment' THEN 1 ELSE 0 END) AS adjustments
         FROM cost_event GROUP BY hold_id
     ) e ON e.hold_id = h.id
     WHERE h.charged_nanoeur <> COALESCE(e.charged, 0)
       OR COALESCE(e.estimated, 0) NOT IN (
           h.charged_nanoeur, CASE WHEN h.state = 'unknown' THEN h.charged_nanoeur ELSE 0 END)
+      OR (e.adjustments > 0 AND (h.state <> 'settled' OR e.adjustments > 1 OR e.estimated <> 0))
       OR NOT CASE
         WHEN h.state IN ('held', 'released') THEN e.hold_id IS NULL
         WHEN e.hold_id IS NULL THEN 1 = 0
@@ -109,7 +120,7 @@ def _lines(table: str, names: str, where: str = "") -> str:
     FROM (
         SELECT p.id AS period_id, {names}, e.amount_nanoeur AS amount,
             e.estimated_nanoeur AS estimated, 1 AS events,
-            CASE WHEN e.kind = 'correction' THEN 0 ELSE 1 END AS requests,
+            CASE WHEN e.kind IN ('correction', 'adjustment') THEN 0 ELSE 1 END AS requests,
             COALESCE(e.input_tokens, 0) AS input, COALESCE(e.output_tokens, 0) AS output
         FROM cost_event e JOIN hold_period hp ON hp.hold_id = e.hold_id
         JOIN period p ON p.id = hp.period_id AND p.scope = 'org' {where}
@@ -218,8 +229,9 @@ CHECKS: Final = (
         select=HOLD_EVENTS,
         sentence="hold {id} is {state} and charged {charged_nanoeur} n€; its events add up to "
         "{charged} n€, {estimated} estimated ({usages} usage, {bounds} bound or estimate, "
-        "{corrections} correction)",
+        "{corrections} correction, {adjustments} adjustment)",
     ),
+    *(Check(name=name, select=select, sentence=sentence) for name, select, sentence in HOUR_CHECKS),
     Check(
         name="hold_charge",
         select="""

@@ -1,7 +1,7 @@
 """The single thread of a process that writes the ledger: it takes all queued items, runs one
 transaction, and answers all of them (group commit; no delay under low load).
 
-It also writes the process's heartbeat, and settles as unknown what a dead process left.
+It also writes the process's heartbeat, settles what a dead process left, and closes hours.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from costs.core.admission import Admitted, ReserveRequest, ReserveResult, Settle
 from costs.core.growth import Grown, HoldGrowth
 from costs.ledger.aside import Aside
 from costs.ledger.connection import BACKOFF_MIN_S, LedgerConnection
+from costs.ledger.hours.closing import HourCloser
 from costs.ledger.ledger import Ledger
 from costs.ledger.mailbox import Item, answer
 from costs.ledger.reaper import (
@@ -76,6 +77,8 @@ class Writer:
     open_store: Callable[[], Store]
     ledger: Ledger
     on_housekeeping: Callable[[Store], None] = lambda store: None
+    # Whether there are prices by the hour; None if that is not known yet.
+    prices_by_hour: Callable[[], bool | None] = lambda: False
     _queue: queue.SimpleQueue[Item | None] = field(default_factory=queue.SimpleQueue)
     _thread: threading.Thread | None = None
     _start_lock: threading.Lock = field(default_factory=threading.Lock)
@@ -90,10 +93,12 @@ class Writer:
     _ended: bool = False
     _connection: LedgerConnection = field(init=False)
     _reaper: Reaper = field(init=False)
+    _hours: HourCloser = field(init=False)
 
     def __post_init__(self) -> None:
         self._connection = LedgerConnection(self.open_store)
         self._reaper = Reaper(self.ledger)
+        self._hours = HourCloser(self.ledger)
 
     @property
     def commit_age_s(self) -> float | None:
@@ -347,7 +352,8 @@ class Writer:
     def _keep_house(self) -> None:
         """Run each duty separately: one that fails must not prevent the others."""
         self._housekeeping_at = time.monotonic() + HOUSEKEEPING_EVERY_S
-        for duty in (self._beat, self._release_withdrawn, self._reap, self.on_housekeeping):
+        duties = (self._beat, self._release_withdrawn, self._reap, self._close_hours)
+        for duty in (*duties, self.on_housekeeping):
             if not self._connection.is_away:
                 self._with_store(duty)
 
@@ -369,6 +375,10 @@ class Writer:
         if reaped.settled:
             logger.warning("settled %d abandoned calls as unknown", reaped.settled)
         if reaped.found == REAPED_AT_ONCE_MAX:
+            self._housekeeping_at = 0.0
+
+    def _close_hours(self, store: Store) -> None:
+        if self._hours.close_due(store, is_used=self.prices_by_hour()):
             self._housekeeping_at = 0.0
 
     def _with_store(self, work: Callable[[Store], None]) -> None:

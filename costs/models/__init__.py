@@ -1,5 +1,6 @@
 """The tables of prices and of the ledger."""
 
+from costs.models.hours import HourCost, HourShare
 from costs.models.ledger import (
     AttributedRow,
     CostEvent,
@@ -17,12 +18,15 @@ from costs.models.ledger import (
 )
 from costs.models.prices import (
     FACTOR_MAX,
+    NANOEUR_PER_HOUR_MAX,
     SOURCE_MAX_CHARS,
     USABLE_EXCHANGE_RATE,
     USABLE_FACTOR,
+    USABLE_HOURLY_PRICE,
     USABLE_RATE,
     USD_MAX,
     ExchangeRate,
+    HourlyPrice,
     PriceFactor,
     PriceList,
     Rate,
@@ -31,9 +35,11 @@ from costs.models.rate_limits import HoldBucket, RateBucket
 
 __all__ = [
     "FACTOR_MAX",
+    "NANOEUR_PER_HOUR_MAX",
     "SOURCE_MAX_CHARS",
     "USABLE_EXCHANGE_RATE",
     "USABLE_FACTOR",
+    "USABLE_HOURLY_PRICE",
     "USABLE_RATE",
     "USD_MAX",
     "AttributedRow",
@@ -44,6 +50,9 @@ __all__ = [
     "Hold",
     "HoldBucket",
     "HoldPeriod",
+    "HourCost",
+    "HourShare",
+    "HourlyPrice",
     "Instance",
     "LedgerRow",
     "MonthlyCost",

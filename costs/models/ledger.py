@@ -213,7 +213,7 @@ class CostEvent(SessionRow):
 
     `occurred_at` is the moment of admission, so that the events of a local day add up to its
     period; `recorded_at` is when the charge became known. `estimated_nanoeur` is how much of the
-    amount is an estimate; a correction takes it back.
+    amount is an estimate; a correction or an adjustment takes it back.
     """
 
     class Kind(models.TextChoices):
@@ -221,6 +221,7 @@ class CostEvent(SessionRow):
         BOUND = "bound", "the whole hold, since the outcome is unknown"
         ESTIMATE = "estimate", "the most that the provider can have produced, since it is unknown"
         CORRECTION = "correction", "the difference, since the outcome became known"
+        ADJUSTMENT = "adjustment", "the difference to its share of an hour that is over"
 
     source = models.CharField(max_length=16, default="AI")
     kind = models.CharField(max_length=10, choices=Kind)
@@ -242,6 +243,13 @@ class CostEvent(SessionRow):
         indexes: ClassVar = [
             models.Index(fields=("org", "-occurred_at"), name="cost_event_org_newest"),
             models.Index(fields=("hold_id",), name="cost_event_hold"),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=("hold_id",),
+                condition=models.Q(kind="adjustment"),
+                name="cost_event_adjusted_once",
+            )
         ]
 
     def __str__(self) -> str:

@@ -16,6 +16,8 @@ from orgs.fields import IdPrimaryKey
 # above it, a call could cost more than a row holds. The highest published one is 600 (o1-pro).
 USD_MAX: Final = 100_000
 FACTOR_MAX: Final = 100
+# A large cluster costs some 10,000 EUR an hour.
+NANOEUR_PER_HOUR_MAX: Final = 100_000 * 10**9
 SOURCE_MAX_CHARS: Final = 300
 
 
@@ -50,6 +52,11 @@ USABLE_FACTOR: Final = (
         models.Q(kind="place", factor__gt=0, factor__lte=FACTOR_MAX) & ~models.Q(place="")
         | models.Q(kind="discount", factor__gte=0, factor__lte=1, place="")
     )
+)
+USABLE_HOURLY_PRICE: Final = (
+    _is_folded("provider")
+    & _is_folded("model")
+    & models.Q(nanoeur_per_hour__gte=0, nanoeur_per_hour__lte=NANOEUR_PER_HOUR_MAX)
 )
 USABLE_EXCHANGE_RATE: Final = models.Q(usd_per_eur__gt=0, usd_per_eur__lt=USD_PER_EUR_MAX)
 
@@ -148,6 +155,36 @@ class PriceFactor(models.Model):
 
     def __str__(self) -> str:
         return f"{self.provider} {self.model or '*'} x {self.factor} from {self.starts_at:%Y-%m-%d}"
+
+
+class HourlyPrice(models.Model):
+    """A dated price by the hour of one model, or of all models of a provider (`model` empty).
+
+    What the server costs in an hour of UTC, divided over the tokens of the calls that it admitted.
+    From an `is_end` row on there is none, whatever its amount.
+    """
+
+    id = IdPrimaryKey()
+    provider = models.CharField(max_length=32)
+    model = models.CharField(max_length=200, blank=True, default="")
+    nanoeur_per_hour = models.BigIntegerField()
+    starts_at = models.DateTimeField()
+    is_end = models.BooleanField(default=False, editable=False)
+    source = models.CharField(max_length=SOURCE_MAX_CHARS)
+    recorded_at = models.DateTimeField(default=now, editable=False)
+
+    class Meta:
+        db_table = "hourly_price"
+        ordering = ("provider", "model", "starts_at")
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=("provider", "model", "starts_at"), name="hourly_price_once"
+            ),
+            models.CheckConstraint(condition=USABLE_HOURLY_PRICE, name="hourly_price_usable"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.model or '*'} by the hour from {self.starts_at:%Y-%m-%d}"
 
 
 class ExchangeRate(models.Model):

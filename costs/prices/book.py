@@ -12,10 +12,11 @@ from typing import Any, Final
 
 from django.db.models import QuerySet
 
+from costs.core.hours import HourlyRate
 from costs.core.model_names import covers
 from costs.core.rates import Band, Rates, rate_at
 from costs.core.usage import STANDARD_TIER
-from costs.models import ExchangeRate, PriceFactor, PriceList, Rate
+from costs.models import ExchangeRate, HourlyPrice, PriceFactor, PriceList, Rate
 from costs.prices.series import by_use
 
 PLACE: Final = PriceFactor.Kind.PLACE.value
@@ -69,6 +70,14 @@ class _Exchange:
     usd_per_eur: Decimal
 
 
+@dataclass(frozen=True, slots=True)
+class _Hourly:
+    """A price by the hour from a moment on; None is an end."""
+
+    starts_at: datetime
+    rate: HourlyRate | None
+
+
 NO_FACTORS: Final = _Factors(datetime.min.replace(tzinfo=UTC), {}, Decimal(1))
 
 
@@ -84,11 +93,12 @@ class PriceBook:
     _unusable: Mapping[tuple[str, str], Sequence[tuple[str, datetime]]] = field(
         default_factory=dict
     )
+    _hourly: Mapping[tuple[str, str], Sequence[_Hourly]] = field(default_factory=dict)
     # Of the models that were priced: a process uses few of a long list, and it may change often.
     _prices: dict[tuple[str, str], Sequence[_Prices]] = field(default_factory=dict, repr=False)
     _factors: dict[tuple[str, str], Sequence[_Factors]] = field(default_factory=dict, repr=False)
     # One object per price, exchange rate and factors, so that what Rates compute is computed once.
-    _rates: dict[tuple[str, str, datetime, date, datetime], Rates] = field(
+    _rates: dict[tuple[str, str, datetime, date, datetime, HourlyRate | None], Rates] = field(
         default_factory=dict, repr=False
     )
 
@@ -107,16 +117,18 @@ class PriceBook:
                 continue
             if prices.bands:
                 factors = rate_at(self._factors_of(provider, name), at) or NO_FACTORS
-                return self._rates_of(provider, name, prices, exchange, factors)
+                by_hour = self.by_hour(provider, name, at) if self._hourly else None
+                return self._rates_of(provider, name, prices, exchange, factors, by_hour)
             return None
         return None
 
     def next_change(self, names: Sequence[str], provider: str, at: datetime) -> datetime | None:
         """Return the first moment after `at` from which a model has other prices, or None."""
         in_force = self.rates_for(names, provider, at)
-        series: list[Sequence[_Prices | _Factors]] = []
+        series: list[Sequence[_Prices | _Factors | _Hourly]] = []
         for name in names:
             series += [self._history_of(provider, name), self._factors_of(provider, name)]
+            series += [self._hourly.get((provider, each), ()) for each in (name, "")]
         later = {entry.starts_at for entries in series for entry in entries if entry.starts_at > at}
         changes = (at for at in sorted(later) if self.rates_for(names, provider, at) != in_force)
         return next(changes, None)
@@ -124,6 +136,19 @@ class PriceBook:
     def has_exchange_rate(self, at: datetime) -> bool:
         """Whether an exchange rate is known at `at`."""
         return rate_at(self._exchange, at) is not None
+
+    @property
+    def prices_by_hour(self) -> bool:
+        """Whether there was ever a price by the hour."""
+        return bool(self._hourly)
+
+    def by_hour(self, provider: str, model: str, at: datetime) -> HourlyRate | None:
+        """Return the price by the hour of a model, its own or that of all its provider's."""
+        for name in (model, ""):
+            found = rate_at(self._hourly.get((provider, name), ()), at)
+            if found is not None and found.rate is not None:
+                return found.rate
+        return None
 
     def models(self) -> list[tuple[str, str]]:
         """Return (provider, model) of every price, sorted."""
@@ -147,15 +172,16 @@ class PriceBook:
             factors = self._factors[key] = _factor_history(rows)
         return factors
 
-    def _rates_of(
+    def _rates_of(  # noqa: PLR0913  all that a price is made of
         self,
         provider: str,
         model: str,
         prices: _Prices,
         exchange: _Exchange,
         factors: _Factors,
+        by_hour: HourlyRate | None,
     ) -> Rates:
-        key = (provider, model, prices.starts_at, exchange.on_date, factors.starts_at)
+        key = (provider, model, prices.starts_at, exchange.on_date, factors.starts_at, by_hour)
         rates = self._rates.get(key)
         if rates is None:
             rates = self._rates[key] = Rates(
@@ -168,6 +194,7 @@ class PriceBook:
                 starts_at=prices.starts_at,
                 places=factors.places,
                 discount=factors.discount,
+                by_hour=by_hour,
             )
         return rates
 
@@ -194,7 +221,7 @@ def lock_prices() -> None:
 
 
 def load_price_book() -> PriceBook:
-    """Read the whole price list: four queries. The version first, so that it is never newer.
+    """Read the whole price list: five queries. The version first, so that it is never newer.
 
     The database refuses rows that cannot be used. Those that are there all the same count as
     unknown, whatever they contain, and are logged.
@@ -208,7 +235,9 @@ def load_price_book() -> PriceBook:
         rows.setdefault((row.provider, row.model), []).append(row)
     for row in bad:
         unusable.setdefault((row.provider, row.model), []).append((row.service_tier, row.starts_at))
-    return PriceBook(list_version, rows, _exchange_rates(), _factor_rows(), unusable)
+    return PriceBook(
+        list_version, rows, _exchange_rates(), _factor_rows(), unusable, _hourly_prices()
+    )
 
 
 def _usable(rows: QuerySet[Any], identity: Sequence[str]) -> tuple[list[Any], list[Any]]:
@@ -240,6 +269,22 @@ def _factor_rows() -> tuple[_FactorRow, ...]:
         )
     ]
     return tuple(sorted(rows, key=attrgetter("starts_at")))
+
+
+def _hourly_prices() -> dict[tuple[str, str], list[_Hourly]]:
+    identity = ("provider", "model", "starts_at", "source", "is_end", "nanoeur_per_hour")
+    good, _ = _usable(HourlyPrice.objects.order_by("starts_at"), identity)
+    found: dict[tuple[str, str], list[_Hourly]] = {}
+    for row in good:
+        rate = HourlyRate(
+            model=row.model,
+            nanoeur_per_hour=row.nanoeur_per_hour,
+            starts_at=row.starts_at,
+            source=row.source,
+        )
+        entry = _Hourly(row.starts_at, None if row.is_end else rate)
+        found.setdefault((row.provider, row.model), []).append(entry)
+    return found
 
 
 def _is_for(row: _FactorRow, provider: str, model: str) -> bool:

@@ -6,7 +6,7 @@ room for what is set by hand.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -17,11 +17,27 @@ from django.db import IntegrityError, transaction
 
 from costs.core.rates import REQUIRED_COLUMNS
 from costs.core.usage import STANDARD_TIER
-from costs.models import PriceFactor, Rate
+from costs.models import HourlyPrice, PriceFactor, Rate
 from costs.prices.book import has_price, lock_prices
-from costs.prices.checks import HAND_SOURCE, PriceRefused, check_factor, check_price
+from costs.prices.checks import (
+    HAND_SOURCE,
+    STARTS_UNTIL,
+    PriceRefused,
+    check_factor,
+    check_hourly,
+    check_price,
+)
 from costs.prices.seed import SHORT_NAMES
-from costs.prices.series import UNDONE, Entry, RowT, SeriesKey, history_of, series_of
+from costs.prices.series import (
+    UNDONE,
+    DatedRow,
+    Entry,
+    RowT,
+    SeriesKey,
+    histories,
+    history_of,
+    series_of,
+)
 from orgs.audit import history
 
 EVERY_MODEL: Final = "*"
@@ -105,7 +121,48 @@ def set_factor(row: PriceFactor, *, now: datetime) -> Changed[PriceFactor]:
     return changed
 
 
-def _recorded(row: Rate | PriceFactor) -> dict[str, Any]:
+@transaction.atomic
+def set_hourly(row: HourlyPrice, *, now: datetime) -> Changed[HourlyPrice]:
+    """Add a price by the hour, or its end. Raises PriceRefused."""
+    lock_prices()
+    check_hourly(row, now=now)
+    row.recorded_at = now
+    changed = Changed[HourlyPrice]()
+    _make_room(row, history_of(row), changed, now=now)
+    add_rows([row])
+    check_hours_apart(row.provider, now=now)
+    history.record("hourly_price_set", row, after=_recorded(row))
+    changed.rows.append(row)
+    return changed
+
+
+def check_hours_apart(provider: str, *, now: datetime) -> None:
+    """Check that from now on no hour of a model is paid for by two prices. Raises PriceRefused.
+
+    Called in the transaction that has changed them.
+    """
+    found = histories(HourlyPrice.objects.filter(provider=provider))
+    spans = {model: list(_in_force(entries, now)) for (_, model), entries in found.items()}
+    for of_all in spans.pop("", ()):
+        for model, of_model in spans.items():
+            if any(each[0] < of_all[1] and of_all[0] < each[1] for each in of_model):
+                raise PriceRefused(
+                    f"All models of {provider} share a price by the hour, and {model} would have "
+                    "one of its own at the same time; end one of them first"
+                )
+
+
+def _in_force(
+    entries: Sequence[Entry[HourlyPrice]], now: datetime
+) -> Iterator[tuple[datetime, datetime]]:
+    """Yield from when until when there is a price, without what is over."""
+    ends = [*(entry.starts_at for entry in entries[1:]), STARTS_UNTIL]
+    for entry, ends_at in zip(entries, ends, strict=True):
+        if ends_at > now and not entry.rows[0].is_end:
+            yield max(entry.starts_at, now), ends_at
+
+
+def _recorded(row: DatedRow) -> dict[str, Any]:
     names = ("provider", "model", "starts_at", "source")
     return history.values_of(row, names)
 
@@ -151,11 +208,13 @@ def add_rows(rows: Sequence[RowT]) -> None:
         ) from exc
 
 
-def _kind(row: Rate | PriceFactor) -> str:
+def _kind(row: DatedRow) -> str:
+    if isinstance(row, HourlyPrice):
+        return "price by the hour"
     return "price" if isinstance(row, Rate) else "factor"
 
 
-def _name(row: Rate | PriceFactor) -> str:
+def _name(row: DatedRow) -> str:
     return f"{row.provider} {row.model or EVERY_MODEL}"
 
 

@@ -22,7 +22,7 @@ from costs.prices.book import PLACE, band_of, lock_prices
 from costs.prices.ecb import ECB_SOURCE
 from costs.prices.exchange_rates import AddedRates, add_rates, utc_day
 from costs.prices.seed import SeedFactor, SeedPrice
-from costs.prices.series import Entry, RowT, SeriesKey, grouped, histories, standing
+from costs.prices.series import DatedRow, Entry, RowT, SeriesKey, grouped, histories, standing
 
 _BATCH_ROWS: Final = 500
 
@@ -127,11 +127,13 @@ def _missing(
 
 def _worth(entry: Entry[RowT]) -> frozenset[object]:
     """Return what counts of an entry: none if it is an end, or cannot be used."""
-    return frozenset(
-        band_of(row) if isinstance(row, Rate) else row.factor
-        for row in entry.rows
-        if entry.is_usable and not row.is_end
-    )
+    return frozenset(_amounts(row) for row in entry.rows if entry.is_usable and not row.is_end)
+
+
+def _amounts(row: DatedRow) -> object:
+    if isinstance(row, Rate):
+        return band_of(row)
+    return row.factor if isinstance(row, PriceFactor) else row.nanoeur_per_hour
 
 
 def _moved(entry: Entry[RowT], starts_at: datetime) -> Entry[RowT]:

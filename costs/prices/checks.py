@@ -1,4 +1,4 @@
-"""What a price or factor set by hand must be: the same for the command, files and Django admin."""
+"""What a price set by hand must be: the same for the command, files and Django admin."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from django.apps import apps
 from django.core.exceptions import ValidationError
 
 from costs.core.model_names import NAME, without_prefix
+from costs.core.money import euros
 from costs.core.usage import STANDARD_PLACE, STANDARD_TIER
-from costs.models import FACTOR_MAX, USD_MAX, PriceFactor, Rate
+from costs.models import FACTOR_MAX, NANOEUR_PER_HOUR_MAX, USD_MAX, HourlyPrice, PriceFactor, Rate
 from costs.prices.book import DISCOUNT, PLACE
 from costs.prices.seed import SHORT_NAMES, known_providers
-from costs.prices.series import SEEDED_SOURCES, UNDONE
+from costs.prices.series import SEEDED_SOURCES, UNDONE, DatedRow
 from orgs.core.errors import Invalid
 
 HAND_SOURCE: Final = "set by hand"
@@ -79,6 +80,22 @@ def check_factor(row: PriceFactor) -> None:
             )
 
 
+def check_hourly(row: HourlyPrice, *, now: datetime) -> None:
+    """Write the names of a price by the hour in lower case, and check it. Raises PriceRefused."""
+    row.provider, row.model = folded_provider(row.provider), folded_model(row.provider, row.model)
+    _check_common(row)
+    if not 0 <= row.nanoeur_per_hour <= NANOEUR_PER_HOUR_MAX:
+        most = euros(NANOEUR_PER_HOUR_MAX)
+        raise PriceRefused(
+            f"A price by the hour must be between 0 and {most:.0f} EUR", field="nanoeur_per_hour"
+        )
+    if row.starts_at < now:
+        raise PriceRefused(
+            "A price by the hour must begin now or later: earlier calls are charged already",
+            field="starts_at",
+        )
+
+
 def folded_provider(provider: str) -> str:
     """Return a provider's name as the list has it."""
     return _folded(provider)
@@ -98,7 +115,7 @@ def _other_providers() -> Collection[str]:
     return found
 
 
-def _check_common(row: Rate | PriceFactor) -> None:
+def _check_common(row: DatedRow) -> None:
     """Check what prices and factors have in common: provider, model, columns, start, source."""
     if row.provider not in known_providers() and row.provider not in _other_providers():
         known = ", ".join(sorted(known_providers()))

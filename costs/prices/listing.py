@@ -8,9 +8,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from costs.core.money import plain
+from costs.core.money import euros, plain
 from costs.core.rates import Rates, band_as_dict
-from costs.models import PriceFactor, Rate
+from costs.models import HourlyPrice, PriceFactor, Rate
 from costs.prices.book import PLACE, band_of, load_price_book
 from costs.prices.by_hand import EVERY_MODEL
 from costs.prices.series import Entry, histories
@@ -29,12 +29,13 @@ class Listed:
     rates: Rates | None = None
     prices: list[TakenBack[Rate]] = field(default_factory=list)
     factors: list[TakenBack[PriceFactor]] = field(default_factory=list)
+    hourly: list[TakenBack[HourlyPrice]] = field(default_factory=list)
     announced: list[Entry[Rate]] = field(default_factory=list)
 
     @property
     def is_by_hand(self) -> bool:
-        """Whether an operator has set its price or a factor of its own."""
-        return bool(self.prices or self.factors)
+        """Whether an operator has set its price, a factor or a price by the hour of its own."""
+        return bool(self.prices or self.factors or self.hourly)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the form for JSON; decimals are strings."""
@@ -47,6 +48,7 @@ class Listed:
             "set_by_hand": [
                 *(_price_as_dict(each) for each in self.prices),
                 *(_factor_as_dict(each) for each in self.factors),
+                *(_hourly_as_dict(each) for each in self.hourly),
             ],
             "announced": [
                 {
@@ -79,6 +81,9 @@ def listed(
         # What the list itself says of a place is shown with each model that it is for.
         if by_hand:
             _listed(found, of, model or EVERY_MODEL).factors += by_hand
+    for (of, model, *_), changes in histories(HourlyPrice.objects.all()).items():
+        if hourly := set_by_hand(changes, now=now):
+            _listed(found, of, model or EVERY_MODEL).hourly += hourly
     wanted = [
         found[key]
         for key in sorted(found)
@@ -102,6 +107,11 @@ def factor_name(row: PriceFactor) -> str:
     return f"{discount_percent(row.factor)} % off"
 
 
+def hourly_name(row: HourlyPrice) -> str:
+    """Return what a price by the hour is, in words."""
+    return "priced by tokens" if row.is_end else f"{plain(euros(row.nanoeur_per_hour))} EUR an hour"
+
+
 def discount_percent(factor: Decimal) -> str:
     """Return a discount's factor as percent."""
     return plain((1 - factor) * 100)
@@ -116,6 +126,12 @@ def _factor_as_dict(taken: TakenBack[PriceFactor]) -> dict[str, Any]:
     (row,) = taken.entry.rows
     place = {"place": row.place} if row.place else {}
     return {**_taken_as_dict(taken), "kind": row.kind, **place, "factor": str(row.factor)}
+
+
+def _hourly_as_dict(taken: TakenBack[HourlyPrice]) -> dict[str, Any]:
+    (row,) = taken.entry.rows
+    eur = None if row.is_end else plain(euros(row.nanoeur_per_hour))
+    return {**_taken_as_dict(taken), "kind": "hourly", "eur_per_hour": eur}
 
 
 def _taken_as_dict(taken: TakenBack[Any]) -> Mapping[str, Any]:

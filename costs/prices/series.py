@@ -15,8 +15,10 @@ from costs.models import (
     SOURCE_MAX_CHARS,
     USABLE_EXCHANGE_RATE,
     USABLE_FACTOR,
+    USABLE_HOURLY_PRICE,
     USABLE_RATE,
     ExchangeRate,
+    HourlyPrice,
     PriceFactor,
     Rate,
 )
@@ -28,19 +30,21 @@ SEEDED_SOURCES: Final = (f"{GENAI_PRICES} ", f"{OWN_PRICES}: ")
 # A row that takes another one back: what follows is the source of the price that it restores.
 UNDONE: Final = "undone by hand: "
 
-RowT = TypeVar("RowT", Rate, PriceFactor)
+DatedRow = Rate | PriceFactor | HourlyPrice
+RowT = TypeVar("RowT", Rate, PriceFactor, HourlyPrice)
 SeriesKey = tuple[str, ...]
 
 _USABLE: Final[Mapping[object, Q]] = {
     Rate: USABLE_RATE,
     PriceFactor: USABLE_FACTOR,
+    HourlyPrice: USABLE_HOURLY_PRICE,
     ExchangeRate: USABLE_EXCHANGE_RATE,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Entry(Generic[RowT]):
-    """The rows of one series from a moment on: of a model's tier, or of one factor.
+    """The rows of one series from a moment on: of a model's tier, a factor, or a price by the hour.
 
     Unless `is_usable`, one of them cannot be right, and their amounts may not even be numbers.
     """
@@ -67,10 +71,12 @@ class Entry(Generic[RowT]):
         return max(row.recorded_at for row in self.rows)
 
 
-def series_of(row: Rate | PriceFactor) -> SeriesKey:
+def series_of(row: DatedRow) -> SeriesKey:
     """Return what a row shares with those that it follows."""
     if isinstance(row, Rate):
         return row.provider, row.model, row.service_tier
+    if isinstance(row, HourlyPrice):
+        return row.provider, row.model
     return row.provider, row.model, row.kind, row.place
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic
+from typing import Any, Generic
 from uuid import UUID
 
 from django.db import transaction
 
-from costs.models import PriceFactor, Rate
+from costs.models import HourlyPrice, PriceFactor, Rate
 from costs.prices.book import lock_prices
-from costs.prices.by_hand import EVERY_MODEL, add_rows, copied
+from costs.prices.by_hand import EVERY_MODEL, add_rows, check_hours_apart, copied
 from costs.prices.checks import PriceRefused, folded_model, folded_provider
 from costs.prices.series import Entry, RowT, histories, standing, undone_source
 from orgs.audit import history
@@ -42,6 +42,7 @@ class Undone:
     model: str
     prices: Sequence[TakenBack[Rate]]
     factors: Sequence[TakenBack[PriceFactor]]
+    hourly: Sequence[TakenBack[HourlyPrice]]
     starts: Sequence[datetime]
 
 
@@ -75,14 +76,15 @@ def undo(
     lock_prices()
     provider = folded_provider(provider)
     model = EVERY_MODEL if model.strip() == EVERY_MODEL else folded_model(provider, model)
-    of_factors = "" if model == EVERY_MODEL else model
+    of_all = "" if model == EVERY_MODEL else model
     rates = Rate.objects.filter(provider=provider, model=model)
-    factors = PriceFactor.objects.filter(provider=provider, model=of_factors)
+    factors = PriceFactor.objects.filter(provider=provider, model=of_all)
+    hours = HourlyPrice.objects.filter(provider=provider, model=of_all)
     prices = _chosen(histories(rates).values(), starts_at, row_id, now=now)
     others = _chosen(histories(factors).values(), starts_at, row_id, now=now)
-    recorded = [price.entry.recorded_at for price in prices]
-    recorded += [factor.entry.recorded_at for factor in others]
-    last = max(recorded, default=None)
+    hourly = _chosen(histories(hours).values(), starts_at, row_id, now=now)
+    found: list[TakenBack[Any]] = [*prices, *others, *hourly]
+    last = max((each.entry.recorded_at for each in found), default=None)
     if last is None:
         when = f" from {starts_at.isoformat()}" if starts_at else ""
         raise PriceRefused(
@@ -91,23 +93,32 @@ def undo(
         )
     prices = [price for price in prices if price.entry.recorded_at == last]
     others = [factor for factor in others if factor.entry.recorded_at == last]
-    starts = {price.ends_at(now) for price in prices} | {other.ends_at(now) for other in others}
+    hourly = [each for each in hourly if each.entry.recorded_at == last]
+    taken = [each for each in found if each.entry.recorded_at == last]
     undone = Undone(
-        provider=provider, model=model, prices=prices, factors=others, starts=sorted(starts)
+        provider=provider,
+        model=model,
+        prices=prices,
+        factors=others,
+        hourly=hourly,
+        starts=sorted({each.ends_at(now) for each in taken}),
     )
-    rows = [price.entry.rows[0] for price in undone.prices]
-    for row in (*rows, *(factor.entry.rows[0] for factor in undone.factors)):
+    for row in (each.entry.rows[0] for each in taken):
         history.record("price_undone", row, before={"provider": provider, "model": model})
     for price in undone.prices:
         _take_price_back(price, now=now)
     for factor in undone.factors:
         _take_factor_back(factor, now=now)
+    for each in undone.hourly:
+        _take_hourly_back(each, now=now)
+    if undone.hourly:
+        check_hours_apart(provider, now=now)
     return undone
 
 
 def named_by_id(row_id: UUID) -> tuple[str, str]:
     """Return the provider and model of a row. Raises PriceRefused."""
-    for rows in (Rate.objects, PriceFactor.objects):
+    for rows in (Rate.objects, PriceFactor.objects, HourlyPrice.objects):
         found = rows.filter(id=row_id).values_list("provider", "model").first()
         if found is not None:
             return found[0], found[1] or EVERY_MODEL
@@ -169,6 +180,23 @@ def _take_factor_back(taken: TakenBack[PriceFactor], *, now: datetime) -> None:
         factor=restored.factor if restored else 1,
         starts_at=now,
         is_end=restored is None,
+        source=undone_source((restored or row).source),
+        recorded_at=now,
+    )
+
+
+def _take_hourly_back(taken: TakenBack[HourlyPrice], *, now: datetime) -> None:
+    (row,) = taken.entry.rows
+    if taken.is_announced:
+        row.delete()
+        return
+    restored = taken.before.rows[0] if taken.before else None
+    HourlyPrice.objects.create(
+        provider=row.provider,
+        model=row.model,
+        nanoeur_per_hour=restored.nanoeur_per_hour if restored else 0,
+        starts_at=now,
+        is_end=restored is None or restored.is_end,
         source=undone_source((restored or row).source),
         recorded_at=now,
     )

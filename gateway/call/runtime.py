@@ -274,6 +274,7 @@ def make_gateway() -> Gateway:
         waiting_room=WaitingRoom(partial(read_balances, directory.snapshot_reads)),
     )
     writer.on_housekeeping = gateway.keep_house
+    writer.prices_by_hour = lambda: directory.prices_by_hour
     return gateway
 
 

@@ -201,6 +201,11 @@ class Directory:
             book = await self.snapshot_reads.read(PRICES, self._read_prices, suffices=suffices)
         return book
 
+    @property
+    def prices_by_hour(self) -> bool | None:
+        """Whether the price list has prices by the hour; None before it was read."""
+        return None if self._prices is None else self._prices.prices_by_hour
+
     async def providers(self, *, version: int | None = None) -> ProviderBook:
         """Return the installation's providers, as the price list is returned."""
 

@@ -193,7 +193,7 @@ class InventedDay:
                 outcome=outcome,
                 # What is cut is an estimate: what was seen of the answer.
                 cost_nanoeur=cost if known or request.end == "cut" else None,
-                is_estimate=bool(price.unpriced),
+                is_estimate=price.is_estimate,
                 usage=usage if known else None,
                 charge_to=charge_to,
                 rates=rates.card,
@@ -213,7 +213,7 @@ class InventedDay:
             output_tokens=request.output_tokens if known else None,
             hold_nanoeur=held,
             cost_nanoeur=hold["charged_nanoeur"],
-            estimated_nanoeur=0 if known and not price.unpriced else hold["charged_nanoeur"],
+            estimated_nanoeur=0 if known and not price.is_estimate else hold["charged_nanoeur"],
             latency_ms=request.latency_ms,
             usage=_reported(usage, price) if known else None,
             decision=json.dumps({"bound_nanoeur": held, "output_cap": OUTPUT_CAP, "policies": []}),

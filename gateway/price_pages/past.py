@@ -11,24 +11,24 @@ from uuid import UUID
 
 from costs.core.model_names import covers
 from costs.core.money import plain
-from costs.models import PriceFactor, Rate
+from costs.models import HourlyPrice, PriceFactor, Rate
 from costs.prices.by_hand import band_name
-from costs.prices.listing import factor_name
+from costs.prices.listing import factor_name, hourly_name
 from costs.prices.seed import SHORT_NAMES
-from costs.prices.series import Entry, RowT, histories
+from costs.prices.series import DatedRow, Entry, RowT, histories
 from costs.prices.undo import set_by_hand
 from gateway.price_pages.reports import PricedModel
 from orgs.models import HistoryEvent
 
 SHOWN_MAX: Final = 100
-_SET: Final = ("price_set", "price_factor_set")
+_SET: Final = ("price_set", "price_factor_set", "hourly_price_set")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastPrice:
-    """A price or a factor from a moment on. One that can be taken back has an `undo_id`.
+    """A price, a factor or a price by the hour from a moment on. One that can be taken back has an `undo_id`.
 
-    `model` is the price list's name, empty for a factor of every model of the provider.
+    `model` is the price list's name, empty for what is of every model of the provider.
     """
 
     starts_at: datetime
@@ -46,6 +46,7 @@ def history_of(priced: PricedModel, *, at: datetime) -> list[PastPrice]:
     provider, name = priced.model.provider, priced.price_name
     prices = histories(Rate.objects.filter(provider=provider, model=name))
     factors = histories(PriceFactor.objects.filter(provider=provider))
+    hourly = histories(HourlyPrice.objects.filter(provider=provider, model__in=(name, "")))
     lines = [
         *(line for entries in prices.values() for line in _past(entries, at)),
         *(
@@ -54,6 +55,7 @@ def history_of(priced: PricedModel, *, at: datetime) -> list[PastPrice]:
             if not model or covers(model, model=name, provider=provider)
             for line in _past(entries, at)
         ),
+        *(line for entries in hourly.values() for line in _past(entries, at)),
     ]
     return sorted(lines, key=attrgetter("starts_at", "recorded_at"), reverse=True)[:SHOWN_MAX]
 
@@ -83,7 +85,9 @@ def _past(entries: Sequence[Entry[RowT]], at: datetime) -> Iterator[PastPrice]:
         )
 
 
-def _sentence(row: Rate | PriceFactor) -> str:
+def _sentence(row: DatedRow) -> str:
+    if isinstance(row, HourlyPrice):
+        return hourly_name(row)
     if row.is_end:
         return "no price" if isinstance(row, Rate) else f"ends: {row.kind} {row.place}".rstrip()
     if isinstance(row, PriceFactor):

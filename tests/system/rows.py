@@ -47,7 +47,7 @@ DISAGREEMENTS: Final = {
             OR l.cost_nanoeur <> sum(h.charged_nanoeur)))
     """,
     "a call was charged twice": """
-        SELECT hold_id FROM cost_event WHERE kind <> 'correction'
+        SELECT hold_id FROM cost_event WHERE kind NOT IN ('correction', 'adjustment')
         GROUP BY hold_id HAVING count(*) > 1
     """,
     "an event has no hold": """

@@ -15,6 +15,7 @@ from costs.models import (
     Hold,
     HoldBucket,
     HoldPeriod,
+    HourShare,
     MonthlyCost,
     Period,
     RateBucket,
@@ -108,6 +109,7 @@ PERIOD: Final = Table.of(Period)
 RATE_BUCKET: Final = Table.of(RateBucket)
 HOLD_BUCKET: Final = Table.of(HoldBucket)
 COST_EVENT: Final = Table.of(CostEvent)
+HOUR_SHARE: Final = Table.of(HourShare)
 SUMS: Final = (
     "amount_nanoeur",
     "estimated_nanoeur",

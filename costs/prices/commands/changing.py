@@ -17,7 +17,7 @@ from django.utils.timezone import now
 
 from costs.core.money import plain
 from costs.core.usage import STANDARD_TIER
-from costs.models import PriceFactor, Rate
+from costs.models import HourlyPrice, PriceFactor, Rate
 from costs.prices.book import (
     DISCOUNT,
     PLACE,
@@ -26,7 +26,14 @@ from costs.prices.book import (
     lock_prices,
     price_list_version,
 )
-from costs.prices.by_hand import EVERY_MODEL, Changed, GivenPrice, set_factor, set_prices
+from costs.prices.by_hand import (
+    EVERY_MODEL,
+    Changed,
+    GivenPrice,
+    set_factor,
+    set_hourly,
+    set_prices,
+)
 from costs.prices.changes import seed
 from costs.prices.checks import HAND_SOURCE
 from costs.prices.commands.options import (
@@ -34,14 +41,16 @@ from costs.prices.commands.options import (
     add_prices,
     moment,
     number,
+    per_hour,
     percent,
     prices_in,
 )
 from costs.prices.commands.texts import changes_as_text
 from costs.prices.genai import data_in_file
-from costs.prices.listing import factor_name
+from costs.prices.listing import factor_name, hourly_name
 from costs.prices.own_file import prices_in_file
 from costs.prices.seed import seed_prices
+from costs.prices.series import DatedRow
 from costs.prices.undo import Undone, named_by_id, undo
 from orgs.core.errors import Conflict, Invalid
 
@@ -51,7 +60,9 @@ _PREVIEW: Final = "This is a preview: nothing was changed."
 
 def add_set(action: CommandParser) -> None:
     """Add the arguments of `prices set`."""
-    action.add_argument("model", help="a model's name; '*' for a discount or place of all models")
+    action.add_argument(
+        "model", help="a model's name; '*' for all models, unless it is a price of tokens"
+    )
     action.add_argument("--provider", required=True)
     add_prices(action)
     action.add_argument("--service-tier", help=f"default: {STANDARD_TIER}")
@@ -67,6 +78,13 @@ def add_set(action: CommandParser) -> None:
     )
     action.add_argument("--factor", type=number, metavar="N", help="of token prices at a --place")
     action.add_argument("--place", help="where requests are processed, such as eu")
+    action.add_argument(
+        "--eur-per-hour",
+        type=per_hour,
+        metavar="EUR",
+        help="what the server costs an hour, divided over the tokens of its calls",
+    )
+    action.add_argument("--by-token", action="store_true", help="end a price by the hour")
     action.add_argument("--from", dest="starts_at", type=moment, help="default: now")
     action.add_argument("--source", default=HAND_SOURCE, help="source of the price")
     add_preview(action)
@@ -96,10 +114,16 @@ def set_by_command(out: OutputWrapper, options: Mapping[str, Any]) -> None:
         or any(options[name] is not None for name in ("service_tier", "above_input_tokens"))
     )
     of_place = options["factor"] is not None or options["place"] is not None
-    if of_price + of_place + (options["discount"] is not None) != 1:
-        raise Invalid("Give prices, --discount, or --factor with --place: exactly one of them")
+    of_hour = options["by_token"] + (options["eur_per_hour"] is not None)
+    if of_price + of_place + of_hour + (options["discount"] is not None) != 1:
+        raise Invalid(
+            "Give prices, --discount, --factor with --place, --eur-per-hour, or --by-token: "
+            "exactly one of them"
+        )
     if of_price:
         _set_price(out, options, prices)
+    elif of_hour:
+        _set_hourly(out, options)
     else:
         _set_factor(out, options)
 
@@ -162,6 +186,28 @@ def _set_factor(out: OutputWrapper, options: Mapping[str, Any]) -> None:
     change.write(out, _models(change.after, row.provider), row.starts_at)
 
 
+def _set_hourly(out: OutputWrapper, options: Mapping[str, Any]) -> None:
+    model, at = options["model"].strip(), now()
+    if not model:
+        raise Invalid(f"A model must be given, or '{EVERY_MODEL}' for all of the provider")
+    with _compared(options) as change:
+        changed = set_hourly(
+            HourlyPrice(
+                provider=options["provider"],
+                model="" if model == EVERY_MODEL else model,
+                nanoeur_per_hour=options["eur_per_hour"] or 0,
+                is_end=options["by_token"],
+                starts_at=options["starts_at"] or at,
+                source=options["source"],
+            ),
+            now=at,
+        )
+    (row,) = changed.rows
+    named = f"{row.provider} {row.model or EVERY_MODEL}"
+    out.write(f"{named}: {hourly_name(row)} from {row.starts_at.isoformat(timespec='seconds')}.")
+    change.write(out, _models(change.after, row.provider), row.starts_at)
+
+
 def undo_by_command(out: OutputWrapper, options: Mapping[str, Any]) -> None:
     """Take back what was set by hand."""
     row_id, provider, model = _id(options["model"]), options["provider"], options["model"]
@@ -181,7 +227,7 @@ def undo_by_command(out: OutputWrapper, options: Mapping[str, Any]) -> None:
     for line in _taken_back(undone):
         out.write(line)
     models = _models(change.after, undone.provider)
-    if undone.prices and not undone.factors:
+    if undone.prices and not undone.factors and not undone.hourly:
         models = [(undone.provider, undone.model)]
     for starts_at in undone.starts:
         change.write(out, models, starts_at, closing=starts_at == undone.starts[-1])
@@ -309,9 +355,12 @@ def _taken_back(undone: Undone) -> Iterator[str]:
     for factor in undone.factors:
         of_factor = factor.entry.rows[0]
         yield f"Taken back: {named}, {factor_name(of_factor)} {_begun(of_factor)}."
+    for each in undone.hourly:
+        of_hour = each.entry.rows[0]
+        yield f"Taken back: {named}, {hourly_name(of_hour)} {_begun(of_hour)}."
 
 
-def _begun(row: Rate | PriceFactor) -> str:
+def _begun(row: DatedRow) -> str:
     return f"from {row.starts_at.isoformat(timespec='seconds')} ({row.source})"
 
 

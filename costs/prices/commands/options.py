@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from django.core.management.base import CommandParser
 
 from costs.core.calendar.moments import InvalidMoment, moment_from
+from costs.core.money import nanoeur_from_euros
 from costs.prices.seed import SHORT_NAMES
 
 
@@ -48,6 +49,17 @@ def usd(text: str) -> Decimal:
     if amount < 0:
         raise ArgumentTypeError(f"must be an amount of 0 or more, not {text!r}")
     return amount
+
+
+def per_hour(text: str) -> int:
+    """Return an amount of EUR in an hour, in nano-euro."""
+    try:
+        nanoeur = nanoeur_from_euros(number(text))
+    except ValueError as exc:
+        raise ArgumentTypeError(f"{exc}") from exc
+    if nanoeur < 0:
+        raise ArgumentTypeError(f"must be an amount of 0 or more, not {text!r}")
+    return nanoeur
 
 
 def number(text: str) -> Decimal:

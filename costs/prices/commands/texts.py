@@ -11,7 +11,7 @@ from costs.core.rates import Band, Rates
 from costs.core.usage import Usage
 from costs.prices.book import PriceBook
 from costs.prices.by_hand import band_name
-from costs.prices.listing import Listed, discount_percent, factor_name
+from costs.prices.listing import Listed, discount_percent, factor_name, hourly_name
 from costs.prices.seed import SHORT_NAMES
 
 _NONE = "none"
@@ -33,7 +33,7 @@ def listed_as_text(listed: Listed) -> str:
     lines = [f"{listed.provider} {listed.model}"]
     if listed.rates:
         lines += _bands_and_factors(listed.rates)
-    elif not listed.factors:
+    elif not listed.factors and not listed.hourly:
         lines.append("  no price in force")
     for price in listed.prices:
         first = price.entry.rows[0]
@@ -46,6 +46,12 @@ def listed_as_text(listed: Listed) -> str:
         lines.append(
             f"  set by hand: {factor_name(row)} from {_day(row.starts_at)} "
             f"({row.source}), id {row.id}"
+        )
+    for each in listed.hourly:
+        (hourly,) = each.entry.rows
+        lines.append(
+            f"  set by hand: {hourly_name(hourly)} from {_day(hourly.starts_at)} "
+            f"({hourly.source}), id {hourly.id}"
         )
     for entry in listed.announced:
         lines += [
@@ -80,6 +86,9 @@ def _difference(name: str, old: Rates | None, new: Rates | None, at: datetime) -
     for band in bands_before | bands_after if bands_before != bands_after else ():
         yield from _band_difference(band, bands_before.get(band), bands_after.get(band))
     yield from _factor_difference(old, new)
+    was, is_ = _per_hour(old), _per_hour(new)
+    if was != is_:
+        yield f"  by the hour: {was} -> {is_}"
     yield f"  1,000 tokens in and 1,000 out: {_thousand_each(old)} -> {_thousand_each(new)}"
 
 
@@ -112,7 +121,17 @@ def _bands_and_factors(rates: Rates) -> list[str]:
     lines += [f"  place {place}: x {factor}" for place, factor in rates.places.items()]
     if rates.discount != 1:
         lines.append(f"  discount: {_discount(rates)}")
+    if rates.by_hour is not None:
+        lines.append(
+            f"  by the hour: {_per_hour(rates)}, from {_day(rates.by_hour.starts_at)} "
+            f"({rates.by_hour.source}); the prices of tokens are an estimate until an hour is over"
+        )
     return lines
+
+
+def _per_hour(rates: Rates | None) -> str:
+    by_hour = rates and rates.by_hour
+    return f"{by_hour.eur_per_hour} EUR" if by_hour else _NONE
 
 
 def _discount(rates: Rates | None) -> str:

@@ -85,12 +85,14 @@ class AuditJournal:
     def complete(
         self, store: Store, settled: Sequence[tuple[Settlement, Settled]], *, now: datetime
     ) -> None:
-        """Complete the audit rows of settled calls.
+        """Complete the audit rows of settled calls, and write the shares of hours in theirs.
 
         A call that is proven not to have been billed releases its Idempotency-Key: the caller can
         retry.
         """
-        changed = [pair for pair in settled if pair[1].changed]
+        changed = [pair for pair in settled if pair[1].changed and not pair[0].adjusts]
+        adjusted = [pair for pair in settled if pair[1].changed and pair[0].adjusts]
+        store.update(AI_REQUEST_LOG, [_charges(*pair) for pair in adjusted])
         store.update(AI_REQUEST_LOG, [_completion(*pair, now=now) for pair in changed])
         note_refused_credentials(store, [settlement for settlement, _ in changed], now=now)
         for settlement, result in changed:
@@ -212,8 +214,7 @@ def _completion(settlement: Settlement, result: Settled, *, now: datetime) -> Ro
         "finish_reason": clean(closing.finish_reason, FINISH_REASON_MAX_CHARS),
         "input_tokens": usage.input_tokens if usage else None,
         "output_tokens": usage.output_tokens if usage else None,
-        "cost_nanoeur": result.charged_nanoeur,
-        "estimated_nanoeur": result.estimated_nanoeur,
+        **_charges(settlement, result),
         "latency_ms": closing.latency_ms,
         "usage": _clean_json(
             {
@@ -228,6 +229,11 @@ def _completion(settlement: Settlement, result: Settled, *, now: datetime) -> Ro
             }
         ),
     }
+
+
+def _charges(settlement: Settlement, result: Settled) -> Row:
+    charges = (result.charged_nanoeur, result.estimated_nanoeur)
+    return {"id": settlement.request_id, **dict(zip(CHARGES, charges, strict=True))}
 
 
 def _unattended(settlement: Settlement) -> Closing:

@@ -62,7 +62,7 @@ def settlement_of(
         period_ids=held.admitted.period_ids,
         outcome=_outcome(held, ended, price),
         cost_nanoeur=charge_of(price, held) if seen is None else seen.nanoeur,
-        is_estimate=bool(price and price.unpriced),
+        is_estimate=bool(price and price.is_estimate),
         usage=usage,
         charge_to={**ask.charge_to, "model": model},
         rates=rates.card if rates else ask.rates,
