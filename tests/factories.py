@@ -15,7 +15,16 @@ from django.contrib.auth.hashers import Argon2PasswordHasher, make_password
 from django.utils.timezone import now
 from factory.django import DjangoModelFactory
 
-from costs.models import CostEvent, DailyCost, ExchangeRate, Period, PriceFactor, Rate, RateCard
+from costs.models import (
+    CostEvent,
+    DailyCost,
+    ExchangeRate,
+    HourlyPrice,
+    Period,
+    PriceFactor,
+    Rate,
+    RateCard,
+)
 from gateway.models import (
     AiRequestLog,
     Alert,
@@ -223,6 +232,18 @@ class PriceFactorFactory(DjangoModelFactory[PriceFactor]):
     provider = "openai"
     kind = "discount"
     factor = Decimal("0.8")
+    starts_at = LONG_AGO
+    source = SOURCE
+
+
+class HourlyPriceFactory(DjangoModelFactory[HourlyPrice]):
+    """2.40 EUR an hour for all models of a provider."""
+
+    class Meta:
+        model = HourlyPrice
+
+    provider = "own"
+    nanoeur_per_hour = 2_400_000_000
     starts_at = LONG_AGO
     source = SOURCE
 

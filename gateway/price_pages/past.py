@@ -26,7 +26,7 @@ _SET: Final = ("price_set", "price_factor_set", "hourly_price_set")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PastPrice:
-    """A price, a factor or a price by the hour from a moment on. One that can be taken back has an `undo_id`.
+    """What is set from a moment on. What can be taken back has an `undo_id`.
 
     `model` is the price list's name, empty for what is of every model of the provider.
     """

@@ -73,6 +73,7 @@ SHARES: Final = """
 CHARGED: Final = """
     UPDATE hour_share SET charged_at = %s WHERE id = ANY(%s) AND EXISTS (
         SELECT 1 FROM cost_event WHERE hold_id = hour_share.id AND kind = 'adjustment')
+    RETURNING id
 """
 DONE: Final = """
     UPDATE hour_cost SET done_at = %s WHERE done_at IS NULL AND NOT EXISTS (
@@ -102,6 +103,7 @@ class HourCloser:
     """Closes hours for one process, a part in each round."""
 
     ledger: Ledger
+    at_once: int = CHARGED_AT_ONCE_MAX
     _next_at: float = 0.0
 
     def close_due(self, store: Store, *, is_used: bool | None) -> bool:
@@ -126,21 +128,24 @@ class HourCloser:
         store.commit()
         counted = sum(_count(store, hour) for hour in due)
         found, charged = self._charge(store)
-        is_more = len(due) == COUNTED_AT_ONCE_MAX or (found == CHARGED_AT_ONCE_MAX and charged > 0)
+        is_more = len(due) == COUNTED_AT_ONCE_MAX or (found == self.at_once and charged > 0)
         return Closed(counted, charged, is_more)
 
     def _charge(self, store: Store) -> tuple[int, int]:
-        """Charge some shares; return how many were found, and how many are charged now."""
-        now = store.begin(lock_wait_s=SHORT_LOCK_WAIT_S)
-        rows = store.query(SHARES, CHARGED_AT_ONCE_MAX)
+        """Charge some shares; return how many were found, and how many of them are charged now.
+
+        Also by a process that has not come to mark it.
+        """
+        store.begin(lock_wait_s=SHORT_LOCK_WAIT_S)
+        rows = store.query(SHARES, self.at_once)
         store.commit()
-        charged = settle_left(store, self.ledger, [_settlement(row) for row in rows])
+        settle_left(store, self.ledger, [_settlement(row) for row in rows])
         now = store.begin(lock_wait_s=SHORT_LOCK_WAIT_S)
-        if rows:
-            store.execute(CHARGED, now, [as_uuid(row[0]) for row in rows])
+        ids = [as_uuid(row[0]) for row in rows]
+        charged = store.query(CHARGED, now, ids) if ids else []
         store.execute(DONE, now)
         store.commit()
-        return len(rows), charged
+        return len(rows), len(charged)
 
 
 def _due(store: Store, prices: Sequence[Sequence[Any]], now: datetime) -> Iterator[PricedHour]:

@@ -212,7 +212,7 @@ def test_rates_have_no_trailing_zeros() -> None:
     assert '"usd_per_eur":"1.25"' in found.card.rates
 
 
-def test_price_book_takes_four_queries(django_assert_num_queries: Any) -> None:
+def test_price_book_takes_five_queries(django_assert_num_queries: Any) -> None:
     prices("load")
-    with django_assert_num_queries(4):
+    with django_assert_num_queries(5):
         load_price_book()

@@ -1,0 +1,1 @@
+"""Prices by the hour, and the hours that are divided over their calls."""
