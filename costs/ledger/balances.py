@@ -14,7 +14,7 @@ from django.utils.timezone import now
 from costs.core.admission import Balance, Limit
 from costs.core.calendar.periods import local_day
 from costs.core.rate_limits import RateLimit, RateState, state_at
-from costs.models import Period, RateBucket, SessionCost
+from costs.models import CostEvent, Period, RateBucket, SessionCost
 from orgs.core.frozen import frozen
 from orgs.models import Organization
 
@@ -106,6 +106,18 @@ def _balance(
         held_nanoeur=period.held_nanoeur,
         ends_at=period.ends_at,
     )
+
+
+def added_by_hours(period: Period) -> int:
+    """Return how much of a period's overrun are shares of hours above what calls were charged."""
+    adjustments = CostEvent.objects.filter(
+        org=period.org_id,
+        kind=CostEvent.Kind.ADJUSTMENT,
+        amount_nanoeur__gt=0,
+        occurred_at__gte=period.starts_at,
+        occurred_at__lt=period.ends_at,
+    )
+    return int(adjustments.aggregate(added=Sum("amount_nanoeur"))["added"] or 0)
 
 
 def spent_in_session(organization: Organization, session_id: str) -> int:

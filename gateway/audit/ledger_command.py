@@ -1,4 +1,4 @@
-"""`manage.py ledger`: recompute every balance; settle holds that a crashed process left.
+"""`manage.py ledger`: recompute every balance; settle what a crashed process left; close hours.
 
 Among the gateway's commands, since what settles a hold completes its audit row.
 """
@@ -12,6 +12,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from costs.ledger.connect import open_store
+from costs.ledger.hours.closing import HourCloser
 from costs.ledger.ledger import Ledger
 from costs.ledger.reaper import Reaper
 from costs.ledger.stores.base import StoreUnavailable
@@ -30,6 +31,7 @@ class Command(ActionCommand):
             add("verify", self.verify, help="recompute every balance; print each difference")
         )
         add("reap", self.reap, help="settle abandoned holds as unknown, at the held amount")
+        add("hours", self.hours, help="divide hours that are over, of prices by the hour")
 
     def verify(self, options: dict[str, Any]) -> None:
         report = verify()
@@ -62,3 +64,18 @@ class Command(ActionCommand):
             )
         if locked:
             raise CommandError(f"Holds whose rows are locked: {locked}; run `ledger reap` again")
+
+    def hours(self, options: dict[str, Any]) -> None:
+        closer = HourCloser(Ledger(journal=AuditJournal(), instance_id=new_id()))
+        hours = calls = 0
+        is_more = True
+        try:
+            with closing(open_store()) as store:
+                while is_more:
+                    counted, charged, is_more = closer.close(store)
+                    hours, calls = hours + counted, calls + charged
+        except StoreUnavailable as exc:
+            raise CommandError(
+                f"Database unavailable ({exc}); counted {hours} hours and charged {calls} calls"
+            ) from exc
+        self.stdout.write(f"Counted {hours} hours and charged {calls} calls their share.")

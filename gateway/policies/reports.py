@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Coalesce
 
 from costs.core.admission import ORG_SCOPE
+from costs.ledger.balances import added_by_hours
 from costs.models import Period
 from gateway.guards.policies import NOT_CHECKED, OK, PolicyMode
 from gateway.models import AiRequestLog, Policy
@@ -26,6 +27,8 @@ REFUSALS_READ_MAX: Final = 5_000
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpendToday:
     """The organization's day: `charged` is what its events add up to, `left` is never negative.
+
+    `overrun` is what providers billed above the holds.
 
     `limit_nanoeur` is the tightest daily limit of the enabled policies, None without one.
     """
@@ -69,7 +72,9 @@ def spend_today(*, organization_id: UUID, moment: datetime) -> SpendToday:
     )
     limit = policy.max_cost_per_day_nanoeur if policy else None
     period = _current(organization_id, [ORG_SCOPE], moment).last()
-    overrun = period.overrun_nanoeur if period else 0
+    overrun = 0
+    if period is not None and period.overrun_nanoeur:
+        overrun = period.overrun_nanoeur - added_by_hours(period)
     charged = period.charged_nanoeur if period else 0
     held = period.held_nanoeur if period else 0
     return SpendToday(

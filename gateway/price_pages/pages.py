@@ -8,6 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from costs.core.hours import HourlyRate
 from costs.core.money import euros, plain
 from costs.core.pricing import ChargedBand, band_prices
 from costs.core.rates import PRICED, Band, Rates
@@ -29,7 +30,7 @@ COLUMNS: Final = (
     *("inputEurPerMtok", "outputEurPerMtok", "since", "source", "nextChangeAt"),
     *("refusedBy", "refusedForSomeCallsBy", "requests30d", "cost30dEur"),
 )
-MORE_IN_JSON: Final = ("bands", "places", "discount")
+MORE_IN_JSON: Final = ("bands", "places", "discount", "byHour")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +144,16 @@ def exported_model(each: PricedModel, table: ModelTable, rules: RuleIndex) -> di
         "bands": [_exported_band(band) for band in (shown_bands(rates) if rates else ())],
         "places": {place: str(factor) for place, factor in rates.places.items()} if rates else {},
         "discount": str(rates.discount) if rates else None,
+        "byHour": _exported_hour(rates.by_hour) if rates and rates.by_hour else None,
+    }
+
+
+def _exported_hour(by_hour: HourlyRate) -> dict[str, Any]:
+    return {
+        "eurPerHour": by_hour.eur_per_hour,
+        "model": by_hour.model or None,
+        "since": by_hour.starts_at.isoformat(),
+        "source": by_hour.source,
     }
 
 

@@ -11,9 +11,17 @@ from zoneinfo import ZoneInfo
 
 from django import forms
 
+from costs.core.money import euros, nanoeur_from_euros
 from costs.core.rates import PRICE_COLUMNS, REQUIRED_COLUMNS, Band, Rates
 from costs.core.usage import STANDARD_TIER
-from costs.models import FACTOR_MAX, SOURCE_MAX_CHARS, USD_MAX, PriceFactor
+from costs.models import (
+    FACTOR_MAX,
+    NANOEUR_PER_HOUR_MAX,
+    SOURCE_MAX_CHARS,
+    USD_MAX,
+    HourlyPrice,
+    PriceFactor,
+)
 from costs.prices.book import DISCOUNT, PLACE
 from costs.prices.by_hand import GivenPrice
 from gateway.console.buckets import BUCKET_WORDS
@@ -185,6 +193,55 @@ class ModelFactorForm(DatedForm):
             kind=values["kind"],
             place=values["place"],
             factor=1 - values["amount"] / _PERCENT if is_discount else values["amount"],
+            starts_at=self.start(now),
+            source=values["source"],
+        )
+
+
+class HourlyForm(DatedForm):
+    """A price by the hour, or its end."""
+
+    kind = forms.ChoiceField(
+        label="What changes",
+        choices=[("hour", "A price by the hour"), ("end", "End of the price by the hour")],
+    )
+    eur_per_hour = forms.DecimalField(
+        label="EUR an hour",
+        required=False,
+        min_value=0,
+        max_value=euros(NANOEUR_PER_HOUR_MAX),
+        max_digits=15,
+        decimal_places=9,
+        widget=forms.NumberInput({"step": "any", "inputmode": "decimal"}),
+        help_text="What the server costs; it can be 0.",
+    )
+    scope = forms.ChoiceField(label="For")
+
+    field_order = ("kind", "eur_per_hour", "scope", "starts_at", "source")
+
+    def __init__(
+        self, data: Mapping[str, Any] | None = None, *, zone: ZoneInfo, provider: str
+    ) -> None:
+        super().__init__(data, zone=zone)
+        choices = [("provider", f"All of {provider}"), ("model", "This model")]
+        self.fields["scope"].choices = choices  # type: ignore[attr-defined]  # a ChoiceField
+        self.order_fields(self.field_order)
+
+    def clean(self) -> dict[str, Any]:
+        values = self.cleaned_data
+        if values.get("kind") == "hour" and values.get("eur_per_hour", 0) is None:
+            self.add_error("eur_per_hour", "Enter a price, or 0.")
+        return values
+
+    def row(self, *, provider: str, model: str, now: datetime) -> HourlyPrice:
+        """Return the row that a valid form asks for."""
+        values = self.cleaned_data
+        is_end = values["kind"] == "end"
+        return HourlyPrice(
+            provider=provider,
+            model=model if values["scope"] == "model" else "",
+            nanoeur_per_hour=0 if is_end else nanoeur_from_euros(values["eur_per_hour"]),
+            is_end=is_end,
             starts_at=self.start(now),
             source=values["source"],
         )

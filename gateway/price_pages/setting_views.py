@@ -15,14 +15,16 @@ from django.shortcuts import redirect, render
 from django.utils.timezone import now
 
 from costs.prices.book import load_price_book, lock_prices, price_list_version
-from costs.prices.by_hand import EVERY_MODEL, GivenPrice, set_factor, set_prices
+from costs.prices.by_hand import EVERY_MODEL, GivenPrice, set_factor, set_hourly, set_prices
 from costs.prices.checks import PriceRefused
 from costs.prices.undo import named_by_id, undo
+from gateway.price_pages.hourly import HourlyWeek, hourly_week
 from gateway.price_pages.preview import Preview, preview
 from gateway.price_pages.reports import ModelTable, PricedModel, model_table
 from gateway.price_pages.setting import (
     BandFormSet,
     DatedForm,
+    HourlyForm,
     ModelFactorForm,
     given_prices,
     initial_bands,
@@ -92,6 +94,30 @@ def set_factor_of(request: HttpRequest) -> HttpResponse:
             return redirect("model-price", model.provider, model.id)
     context |= {"form": form, "priced": found, "preview": shown}
     return render(request, "price_pages/factor.html", context)
+
+
+@takes("provider", "name")
+@form_page
+def set_hourly_of(request: HttpRequest) -> HttpResponse:
+    """Set a price by the hour, or end it: first what changes, then confirmed."""
+    organization, table, found = _found(request)
+    context, model = common(request, organization, table), found.model
+    form = HourlyForm(request.POST or None, zone=context["zone"], provider=model.provider)
+    shown: Preview | None = None
+    week: HourlyWeek | None = None
+    if request.method == "POST" and form.is_valid():
+        at = now()
+        row = form.row(provider=model.provider, model=found.price_name, now=at)
+        change = partial(set_hourly, row, now=at)
+        shown, is_done = _tried_or_done(
+            request, form, change, found=found, starts_at=row.starts_at, organization=organization
+        )
+        if is_done:
+            messages.success(request, f"Price by the hour of {model.qualified_name} changed.")
+            return redirect("model-price", model.provider, model.id)
+        week = hourly_week(row, now=at) if shown and not row.is_end else None
+    context |= {"form": form, "priced": found, "preview": shown, "week": week}
+    return render(request, "price_pages/hourly.html", context)
 
 
 @takes("id")

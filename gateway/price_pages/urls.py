@@ -13,6 +13,7 @@ urlpatterns = [
     path("models/unpriced", views.unpriced, name="models-unpriced"),
     path("models/set", setting_views.set_price, name="price-set"),
     path("models/factor", setting_views.set_factor_of, name="price-factor"),
+    path("models/hourly", setting_views.set_hourly_of, name="price-hourly"),
     path("models/undo", setting_views.undo_price, name="price-undo"),
     path("models/<str:provider>/<path:name>", views.model, name="model-price"),
 ]

@@ -124,6 +124,7 @@ class RateTable:
     exchange_rate_date: str | None
     factors: tuple[Factor, ...]
     bands: tuple[BandPrices, ...]
+    eur_per_hour: str | None = None
 
 
 def rate_table(*kept: object) -> RateTable | None:
@@ -140,6 +141,7 @@ def rate_table(*kept: object) -> RateTable | None:
         usd_per_eur=_written(values.get("usd_per_eur")),
         exchange_rate_date=_written(values.get("exchange_rate_date")),
         factors=tuple(_factors(values)),
+        eur_per_hour=_written(mapping(values.get("by_hour")).get("eur_per_hour")),
         bands=tuple(_band(band) for band in bands if isinstance(band, dict))
         if isinstance(bands, list)
         else (),

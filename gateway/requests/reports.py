@@ -13,9 +13,10 @@ from django.db.models.functions import Coalesce
 
 from costs.core.calendar.date_ranges import DateRange
 from costs.core.calendar.moments import EARLIEST, LATEST
+from costs.core.hours import hour_of
 from costs.explorer.names import emails, values_named
 from costs.explorer.spellings import spellings_in
-from costs.models import CostEvent, Hold
+from costs.models import CostEvent, Hold, HourCost, HourShare
 from gateway.models import AiRequestLog, Budget
 from gateway.policies.reports import watched_rows
 from orgs.models import ApiKey
@@ -100,6 +101,17 @@ class CallerNames:
     keys: dict[UUID, str]
 
 
+@dataclass(frozen=True, slots=True)
+class RequestHour:
+    """The hour of a call that is priced by the hour: None until it is counted.
+
+    A call whose usage was not known by then has no share.
+    """
+
+    counted: HourCost | None
+    has_share: bool
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestStory:
     """A request with everything that the ledger has of it, oldest first.
@@ -113,6 +125,7 @@ class RequestStory:
     same_prompt: list[AiRequestLog]
     names: CallerNames
     budget_ids: frozenset[str] = frozenset()
+    hour: RequestHour | None = None
 
 
 def requests(
@@ -255,17 +268,33 @@ def story(row: AiRequestLog) -> RequestStory:
     """Return a request with its holds, its events and its likes."""
     of_request = Hold.objects.filter(org=row.org_id, request_id=row.id)
     holds = list(of_request.select_related("rate_card").order_by("id"))
-    events = CostEvent.objects.filter(
+    of_holds = CostEvent.objects.filter(
         org=row.org_id, hold_id__in=[hold.id for hold in holds], request_id=row.id
     )
+    events = list(of_holds.select_related("rate_card").order_by("recorded_at", "id"))
     return RequestStory(
         row=row,
         holds=holds,
-        events=list(events.order_by("recorded_at", "id")),
+        events=events,
+        hour=_hour_of(events),
         same_prompt=same_prompt(row),
         names=names_in([row], organization_id=row.org_id),
         budget_ids=_budgets_of(row),
     )
+
+
+def _hour_of(events: Iterable[CostEvent]) -> RequestHour | None:
+    """Return the hour of the last charge by the rates of a price by the hour, or None."""
+    charged = [event for event in events if event.rate_card.rates.get("by_hour")]
+    if not charged:
+        return None
+    event = charged[-1]
+    counted = HourCost.objects.filter(
+        provider=event.provider,
+        model=event.rate_card.rates["by_hour"]["model"],
+        starts_at=hour_of(event.occurred_at),
+    ).first()
+    return RequestHour(counted, HourShare.objects.filter(id=event.hold_id).exists())
 
 
 def _budgets_of(row: AiRequestLog) -> frozenset[str]:

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from costs.models import CostEvent, Hold
+from costs.models import CostEvent, Hold, HourCost
 from costs.templatetags.figures import eur
 from gateway.console.sentences import listed
 from gateway.core.calls import CHANNELS
 from gateway.core.traces import integer, items, mapping, text, texts
 from gateway.models import AiRequestLog
 from gateway.requests.pricing import Fact, unpriced
-from gateway.requests.reports import RequestStory
+from gateway.requests.reports import RequestHour, RequestStory
 from gateway.requests.verdicts import (
     BAD,
     GOOD,
@@ -100,7 +100,7 @@ def steps(story: RequestStory) -> list[TimelineStep]:
     if story.holds and row.status != "pending":
         story_steps.append(_sent(row, trace))
     story_steps.append(_ended(row, was_held=bool(story.holds)))
-    story_steps += [_charged(event, unpriced(row)) for event in story.events]
+    story_steps += [_charged(event, unpriced(row), story.hour) for event in story.events]
     if row.status in ("ok", "unknown") or story.events:
         return story_steps
     return [*story_steps, _not_charged(row)]
@@ -299,7 +299,9 @@ def _finish_reason(row: AiRequestLog) -> str | None:
     return f"{row.finish_reason}, {where}"
 
 
-def _charged(event: CostEvent, no_price_for: Sequence[str]) -> TimelineStep:
+def _charged(
+    event: CostEvent, no_price_for: Sequence[str], hour: RequestHour | None
+) -> TimelineStep:
     titles = {
         "usage": ("Charged", GOOD, "For the usage the provider reported."),
         "bound": ("Charged", WAIT, "The whole hold, because the outcome is unknown."),
@@ -309,17 +311,40 @@ def _charged(event: CostEvent, no_price_for: Sequence[str]) -> TimelineStep:
             "What the provider can have produced by then at most, because the outcome is unknown.",
         ),
         "correction": ("Corrected", GOOD, "The difference, once the outcome was known."),
+        "adjustment": ("Adjusted", GOOD, "The difference to its share of the hour."),
     }
     title, tone, sentence = titles.get(event.kind, (event.kind, IDLE, ""))
     if no_price_for and event.kind in ("usage", "correction"):
         tone = WAIT
         sentence += f" {NO_PRICE.format(', '.join(no_price_for))}"
+    if hour and event.estimated_nanoeur > 0 and event.kind in ("usage", "correction"):
+        tone = GOOD if hour.has_share else WAIT
+        sentence += f" {_priced_by_hour(hour)}"
     facts = [Fact("amount", eur(event.amount_nanoeur))]
+    if event.kind == "adjustment" and hour and hour.counted:
+        facts += _of_hour(hour.counted)
     if event.estimated_nanoeur:
         facts.append(Fact("of it estimated", eur(event.estimated_nanoeur)))
     return TimelineStep(
         title=title, tone=tone, sentence=sentence, at=event.recorded_at, facts=tuple(facts)
     )
+
+
+def _priced_by_hour(hour: RequestHour) -> str:
+    if hour.counted is None:
+        return "Priced by the hour, which is not over: an estimate by the price of its tokens."
+    if hour.has_share:
+        return "Priced by the hour: an estimate until the hour was divided."
+    return "Priced by the hour, which was divided before this was known: it stays an estimate."
+
+
+def _of_hour(counted: HourCost) -> list[Fact]:
+    return [
+        Fact("hour", f"{counted.starts_at:%Y-%m-%d %H:%M} UTC"),
+        Fact("cost of the hour", eur(counted.amount_nanoeur)),
+        Fact("divided", eur(counted.divided_nanoeur)),
+        Fact("tokens of the hour", _counted(counted.tokens, "tokens")),
+    ]
 
 
 def _not_charged(row: AiRequestLog) -> TimelineStep:

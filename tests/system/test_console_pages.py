@@ -141,6 +141,7 @@ PAGES_BY_ROLE: Final = {
         "/models/set?provider=openai&name=gpt-4o",
         "/models/set?provider=openai&name=gpt-9-unknown",
         "/models/factor?provider=openai&name=gpt-4o",
+        "/models/hourly?provider=openai&name=gpt-4o",
     ),
 }
 EMPTY_PAGES: Final = (

@@ -116,6 +116,7 @@ ROUTES: Final[dict[str, Route]] = {
     **dict.fromkeys(("models", "models.csv", "models.json", "models/unpriced"), PAGE),
     "models/set": Route(query="?provider=openai&name=gpt-4o"),
     "models/factor": Route(query="?provider=openai&name=gpt-4o"),
+    "models/hourly": Route(query="?provider=openai&name=gpt-4o"),
     "models/undo": Route(query="?provider=openai&name=gpt-4o"),
     "models/<str:provider>/<path:name>": PAGE,
     "admin/ai/playground": PAGE,

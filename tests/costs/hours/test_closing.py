@@ -71,9 +71,9 @@ def test_adjustment_is_in_lines_of_day_session_and_audit_row(
     assert (line.amount_nanoeur, line.estimated_nanoeur) == (7, 7)
     clock.now = NOON + 2 * HOUR
     close_all(desk)
-    for line in (DailyCost.objects.get(), SessionCost.objects.get()):
-        assert (line.amount_nanoeur, line.estimated_nanoeur) == (2_400_000_000, 0)
-        assert (line.requests, line.events, line.input_tokens + line.output_tokens) == (1, 2, 10)
+    for sums in (DailyCost.objects.get(), SessionCost.objects.get()):
+        assert (sums.amount_nanoeur, sums.estimated_nanoeur) == (2_400_000_000, 0)
+        assert (sums.requests, sums.events, sums.input_tokens + sums.output_tokens) == (1, 2, 10)
     row = AiRequestLog.objects.get(id=made.asked.request_id)
     assert (row.cost_nanoeur, row.estimated_nanoeur, row.status) == (2_400_000_000, 0, "ok")
     assert row.input_tokens == 7  # as it was completed
