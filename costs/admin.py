@@ -15,15 +15,18 @@ from costs.models import (
     CostEvent,
     ExchangeRate,
     Hold,
+    HourCost,
+    HourlyPrice,
     Instance,
     Period,
     PriceFactor,
     PriceList,
     Rate,
 )
-from costs.prices.by_hand import GivenPrice, set_factor, set_prices
+from costs.prices.by_hand import GivenPrice, set_factor, set_hourly, set_prices
 from costs.prices.exchange_rates import check_new, utc_day
 from costs.prices.seed import SHORT_NAMES
+from costs.prices.series import DatedRow
 from orgs.admin import KeptAdmin
 from orgs.console.refusals import refusal_in
 
@@ -61,7 +64,7 @@ class ByHandForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptabl
                 transaction.set_rollback(True)
         return values
 
-    def add_row(self) -> Rate | PriceFactor:
+    def add_row(self) -> DatedRow:
         """Add the row, with what belongs to it. Raises PriceRefused."""
         raise NotImplementedError
 
@@ -103,6 +106,17 @@ class FactorForm(ByHandForm):
         return set_factor(PriceFactor(**self.cleaned_data), now=now()).rows[0]
 
 
+class HourlyPriceForm(ByHandForm):
+    """A price by the hour; without a model for all of the provider."""
+
+    class Meta:
+        model = HourlyPrice
+        fields = ("provider", "model", "nanoeur_per_hour", "starts_at", "source")
+
+    def add_row(self) -> HourlyPrice:
+        return set_hourly(HourlyPrice(**self.cleaned_data), now=now()).rows[0]
+
+
 class ByHandAdmin(DatedAdmin):
     """Rows that an operator adds; `prices undo` takes them back."""
 
@@ -131,6 +145,27 @@ class PriceFactorAdmin(ByHandAdmin):
     list_display = ("provider", "model", "kind", "place", "factor", "starts_at", "source")
     list_filter = ("provider", "kind")
     search_fields = ("model",)
+
+
+@admin.register(HourlyPrice)
+class HourlyPriceAdmin(ByHandAdmin):
+    """Prices by the hour."""
+
+    form = HourlyPriceForm
+    list_display = ("provider", "model", "nanoeur_per_hour", "is_end", "starts_at", "source")
+    list_filter = ("provider",)
+
+
+@admin.register(HourCost)
+class HourCostAdmin(ReadOnlyAdmin):
+    """Hours that are over, and what of them was divided."""
+
+    list_display = (
+        *("provider", "model", "starts_at", "amount_nanoeur", "unknown_nanoeur"),
+        *("divided_nanoeur", "tokens", "calls", "done_at"),
+    )
+    list_filter = ("provider",)
+    ordering = ("-starts_at",)
 
 
 class ExchangeRateForm(forms.ModelForm):  # type: ignore[type-arg]  # not subscriptable at run time

@@ -191,7 +191,7 @@ def _take_hourly_back(taken: TakenBack[HourlyPrice], *, now: datetime) -> None:
         row.delete()
         return
     restored = taken.before.rows[0] if taken.before else None
-    HourlyPrice.objects.create(
+    followed = HourlyPrice(
         provider=row.provider,
         model=row.model,
         nanoeur_per_hour=restored.nanoeur_per_hour if restored else 0,
@@ -200,3 +200,4 @@ def _take_hourly_back(taken: TakenBack[HourlyPrice], *, now: datetime) -> None:
         source=undone_source((restored or row).source),
         recorded_at=now,
     )
+    add_rows([followed])

@@ -14,7 +14,17 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.views.defaults import bad_request, server_error
 
-from costs.models import CostEvent, ExchangeRate, Hold, Instance, Period, PriceFactor, Rate
+from costs.models import (
+    CostEvent,
+    ExchangeRate,
+    Hold,
+    HourCost,
+    HourlyPrice,
+    Instance,
+    Period,
+    PriceFactor,
+    Rate,
+)
 from gateway.core.model_entries import ORGANIZATION_WILDCARDS_MAX
 from gateway.models import AiRequestLog, ModelAlias, Policy
 from orgs.models import Organization, User
@@ -139,8 +149,8 @@ def test_error_pages_link_existing_files() -> None:
 
 # --- Django admin -------------------------------------------------------------------------------
 
-READ_ONLY = (Period, Hold, CostEvent, Instance, AiRequestLog)
-DATED = (Rate, PriceFactor, ExchangeRate)
+READ_ONLY = (Period, Hold, CostEvent, HourCost, Instance, AiRequestLog)
+DATED = (Rate, PriceFactor, HourlyPrice, ExchangeRate)
 
 
 @pytest.mark.parametrize("model", [*READ_ONLY, *DATED, Policy, ModelAlias])
