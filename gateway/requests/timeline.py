@@ -317,7 +317,7 @@ def _charged(
     if no_price_for and event.kind in ("usage", "correction"):
         tone = WAIT
         sentence += f" {NO_PRICE.format(', '.join(no_price_for))}"
-    if hour and event.estimated_nanoeur > 0 and event.kind in ("usage", "correction"):
+    if hour and event.rate_card.rates.get("by_hour") and event.kind in ("usage", "correction"):
         tone = GOOD if hour.has_share else WAIT
         sentence += f" {_priced_by_hour(hour)}"
     facts = [Fact("amount", eur(event.amount_nanoeur))]

@@ -51,7 +51,8 @@ client.force_login(member.user)
 found = client.get("/costs.json", {{"provider": "own", "groupBy": "provider"}}, secure=True)
 row = AiRequestLog.objects.get(client_id="{call}")
 page = client.get(f"/admin/ai/requests/{{row.id}}", secure=True)
-print(json.dumps([json.loads(b"".join(found.streaming_content)), page.content.decode(), row.cost_nanoeur]))
+costs = json.loads(b"".join(found.streaming_content))
+print(json.dumps([costs, page.content.decode(), row.cost_nanoeur]))
 """
 
 

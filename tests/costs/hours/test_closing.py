@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.utils.timezone import now
 
 from costs.core.holds import State
-from costs.core.hours import HOUR
+from costs.core.hours import HOUR, hour_of
 from costs.ledger.hours.closing import COUNTED_AT_ONCE_MAX, HourCloser
 from costs.ledger.stores.base import StoreUnavailable
-from costs.models import CostEvent, DailyCost, Hold, HourCost, HourlyPrice, SessionCost
+from costs.ledger.writer import Writer
+from costs.models import (
+    CostEvent,
+    DailyCost,
+    Hold,
+    HourCost,
+    HourlyPrice,
+    Instance,
+    SessionCost,
+)
 from gateway.models import AiRequestLog
 from orgs.models import Organization
 from tests.costs.books import (
@@ -23,6 +34,7 @@ from tests.costs.books import (
     events,
     settlement,
 )
+from tests.costs.clients import until
 from tests.costs.faulty import Faults, FaultyStore
 from tests.costs.hours.calls import (
     EUR,
@@ -299,3 +311,16 @@ def test_long_pause_is_made_up_for_in_several_rounds(desk: Desk, clock: Clock) -
     assert HourCloser(desk.ledger).close(desk.store).counted == COUNTED_AT_ONCE_MAX
     close_all(desk)
     assert HourCost.objects.count() == 30
+
+
+def test_writer_closes_hours_by_itself(new_writer: Callable[..., Writer]) -> None:
+    HourlyPriceFactory.create(starts_at=hour_of(now()) - 2 * HOUR)
+    writer = new_writer()
+    writer.start()
+    until(lambda: Instance.objects.exists())
+    time.sleep(0.3)
+    assert not HourCost.objects.exists()  # it has heard of no price by the hour
+    other = new_writer()
+    other.prices_by_hour = lambda: None
+    other.start()
+    until(lambda: HourCost.objects.filter(done_at__isnull=False).exists())

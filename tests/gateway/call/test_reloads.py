@@ -18,11 +18,12 @@ from django.db.backends.signals import connection_created
 from django.utils.timezone import now
 
 from costs.models import Rate
+from costs.prices.book import price_list_version
 from gateway.call.runtime import Gateway
 from gateway.models import Budget, ModelAlias, Policy
 from orgs.models import ApiKey, Organization
 from tests.commands import output_of
-from tests.factories import AliasFactory, BudgetFactory, PolicyFactory
+from tests.factories import AliasFactory, BudgetFactory, HourlyPriceFactory, PolicyFactory
 from tests.fake_provider.thread import FakeProvider
 from tests.gateway.attempts import CHAT, OPENAI
 from tests.gateway.conftest import Asking
@@ -200,6 +201,16 @@ def test_cold_gateway_reads_each_once(
 
     gateway.call_loop.call_sync(cold())
     assert reads.of("rate", "policy", "api_key") == [1, 1, 1]
+
+
+def test_prices_by_hour_are_known_as_the_list_was_read(gateway: Gateway) -> None:
+    """The ledger's writer asks without a query; None is not known yet."""
+    seen = [gateway.writer.prices_by_hour()]
+    for model in ("", "gpt-4"):
+        gateway.call_loop.call_sync(gateway.directory.prices(version=price_list_version()))
+        seen.append(gateway.writer.prices_by_hour())
+        HourlyPriceFactory.create(model=model)
+    assert seen == [None, False, True]
 
 
 def test_live_versions_are_read_together_by_all_that_wait(

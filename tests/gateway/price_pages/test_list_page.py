@@ -168,5 +168,5 @@ def test_queries_do_not_grow_with_models(
     with django_assert_max_num_queries(14):
         page = member.get(f"{MODELS}?sort=output")
     assert len(page.context["lines"]) == PER_PAGE
-    with django_assert_max_num_queries(18):
+    with django_assert_max_num_queries(19):
         member.get(f"{MODELS}/openai/gpt-7-many")
