@@ -1,5 +1,5 @@
-"""Any calls and any prices: an hour's charges add up to its cost, whoever divides it and however
-often a process dies meanwhile.
+"""Any calls and any prices: an hour's charges add up to its cost, by whichever process it is divided,
+and however often one dies meanwhile.
 """
 
 from __future__ import annotations

@@ -113,7 +113,7 @@ def test_price_in_past_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"provider": "nobody"}, "Unknown provider"),
+        ({"provider": "unknown"}, "Unknown provider"),
         ({"model": "m-*"}, "not a valid model name"),
         ({"nanoeur_per_hour": -1}, "between 0 and 100000 EUR"),
         ({"nanoeur_per_hour": 10**14 + 1}, "between 0 and 100000 EUR"),

@@ -42,7 +42,7 @@ def test_cost_of_hour_is_rounded_up() -> None:
 
 
 @given(st.lists(st.tuples(seconds, prices), unique_by=lambda each: each[0], max_size=6))
-def test_one_price_all_the_time_costs_what_it_is_however_often_it_is_set(
+def test_same_price_costs_same_however_often_it_is_set(
     changes: list[tuple[int, int | None]],
 ) -> None:
     same = [step(after_s, 3600) for after_s, _ in sorted(changes, key=lambda each: each[0])]

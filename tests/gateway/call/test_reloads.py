@@ -203,7 +203,7 @@ def test_cold_gateway_reads_each_once(
     assert reads.of("rate", "policy", "api_key") == [1, 1, 1]
 
 
-def test_prices_by_hour_are_known_as_the_list_was_read(gateway: Gateway) -> None:
+def test_prices_by_hour_are_known_once_list_is_read(gateway: Gateway) -> None:
     """The ledger's writer asks without a query; None is not known yet."""
     seen = [gateway.writer.prices_by_hour()]
     for model in ("", "gpt-4"):
