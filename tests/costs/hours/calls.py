@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from costs.core.admission import Admitted, ReserveRequest
+from costs.core.admission import Admitted, ReserveRequest, Settlement
 from costs.core.holds import State
 from costs.core.rates import StoredRates, rate_card
 from costs.core.usage import Usage
 from costs.ledger.hours.closing import HourCloser
-from costs.ledger.stores.base import StoreUnavailable
+from costs.ledger.stores.base import LOCK_WAIT_S, StoreUnavailable
 from costs.models import HourCost
 from orgs.models import Organization
 from tests.costs.books import MODEL, Desk, ask, settlement
@@ -42,6 +43,11 @@ class HourlyCall:
         usage = Usage(input_uncached=tokens - tokens // 3, output_text=tokens // 3)
         ended = settlement(self.asked, self.admitted, outcome, cost_nanoeur)
         desk.settle(replace(ended, usage=usage if known else None, is_estimate=known))
+
+    def adjustment(self, share_nanoeur: int) -> Settlement:
+        """Return what charges it a share of an hour."""
+        ended = settlement(self.asked, self.admitted, State.SETTLED, share_nanoeur)
+        return replace(ended, usage=None, entry=None, adjusts=True)
 
 
 def call(  # noqa: PLR0913  everything about a call has a usual value
@@ -97,6 +103,21 @@ class LosesCommit(FaultyStore):
         super().commit()
         if self.faults.commits == self.nth:
             raise StoreUnavailable("the connection was lost at COMMIT")
+
+
+@dataclass
+class Overtaken(FaultyStore):
+    """A store before whose n-th transaction something happens."""
+
+    at: int = 1
+    by: Callable[[], None] = lambda: None
+    begun: int = 0
+
+    def begin(self, *, lock_wait_s: float = LOCK_WAIT_S) -> datetime:
+        self.begun += 1
+        if self.begun == self.at:
+            self.by()
+        return super().begin(lock_wait_s=lock_wait_s)
 
 
 def hour_costs() -> list[tuple[datetime, int, int, int, int, int]]:

@@ -1,6 +1,4 @@
-"""Any calls and any prices: an hour's charges add up to its cost, by whichever process it is divided,
-and however often one dies meanwhile.
-"""
+"""Any calls and any prices: an hour's charges add up to its cost, however often processes die."""
 
 from __future__ import annotations
 

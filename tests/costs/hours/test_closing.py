@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from django.db import IntegrityError, transaction
 from django.utils.timezone import now
 
 from costs.core.holds import State
@@ -18,8 +20,10 @@ from costs.models import (
     CostEvent,
     DailyCost,
     Hold,
+    HoldPeriod,
     HourCost,
     HourlyPrice,
+    HourShare,
     Instance,
     SessionCost,
 )
@@ -39,6 +43,7 @@ from tests.costs.faulty import Faults, FaultyStore
 from tests.costs.hours.calls import (
     EUR,
     LosesCommit,
+    Overtaken,
     call,
     card,
     close_all,
@@ -46,7 +51,7 @@ from tests.costs.hours.calls import (
     hour_costs,
     known_call,
 )
-from tests.factories import HourlyPriceFactory, OrganizationFactory
+from tests.factories import CostEventFactory, HourlyPriceFactory, OrganizationFactory
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
@@ -252,6 +257,59 @@ def test_two_processes_count_hour_once(
 
 
 @pytest.mark.usefixtures("price")
+def test_hour_that_another_process_has_counted_meanwhile_is_left(
+    desk: Desk, new_desk: Callable[[], Desk], clock: Clock, acme: Organization
+) -> None:
+    made = call(desk, acme, EUR)
+    made.settle(desk, State.UNKNOWN)
+    known_call(desk, acme, tokens=10)
+    clock.now = NOON + 2 * HOUR
+
+    def counted_by_other() -> None:
+        close_all(new_desk())
+        made.settle(desk, State.SETTLED, 10, 5)  # now it would have a share
+
+    HourCloser(desk.ledger).close(Overtaken(desk.store, Faults(), at=2, by=counted_by_other))
+    assert hour_costs() == [(NOON, 2_400_000_000, EUR, 1_400_000_000, 10, 1)]
+    assert HourShare.objects.count() == 1
+    check_the_books()
+
+
+@pytest.mark.usefixtures("price")
+def test_call_is_adjusted_once(desk: Desk, clock: Clock, acme: Organization) -> None:
+    made = known_call(desk, acme, tokens=10)
+    clock.now = NOON + 2 * HOUR
+    close_all(desk)
+    again = replace(made.adjustment(5), cost_nanoeur=5)
+    _, settled = desk.commit((), [again, again])
+    assert [each.changed for each in settled] == [False, False]
+    check_the_books()
+    with pytest.raises(IntegrityError), transaction.atomic():
+        CostEventFactory.create(org=acme, kind="adjustment", hold_id=made.asked.id)
+
+
+@pytest.mark.usefixtures("price")
+def test_two_adjustments_in_one_batch_are_one(desk: Desk, clock: Clock, acme: Organization) -> None:
+    made = known_call(desk, acme, tokens=10, cost_nanoeur=3)
+    _, settled = desk.commit((), [made.adjustment(5), made.adjustment(7)])
+    assert [each.changed for each in settled] == [True, False]
+    assert events(acme) == [("usage", 3), ("adjustment", 2)]
+
+
+@pytest.mark.usefixtures("price")
+def test_call_that_cannot_be_charged_keeps_its_share_and_no_other_waits(
+    desk: Desk, clock: Clock, acme: Organization
+) -> None:
+    broken, sound = (known_call(desk, acme, tokens=10) for _ in "ab")
+    HoldPeriod.objects.filter(hold=broken.asked.id).delete()
+    clock.now = NOON + 2 * HOUR
+    close_all(desk)
+    charged = dict(HourShare.objects.values_list("id", "charged_at"))
+    assert charged == {broken.asked.id: None, sound.asked.id: clock.now}
+    assert HourCost.objects.get().done_at is None
+
+
+@pytest.mark.usefixtures("price")
 def test_round_can_end_at_any_write(
     desk: Desk, new_desk: Callable[[], Desk], clock: Clock, acme: Organization
 ) -> None:
@@ -300,6 +358,7 @@ def test_round_is_done_again_at_once_while_there_is_more(
     clock.now = NOON + 2 * HOUR
     closer = HourCloser(desk.ledger, at_once=2)
     assert closer.close_due(desk.store, is_used=True)
+    assert HourCost.objects.get().done_at is None
     assert not closer.close_due(desk.store, is_used=True)
     assert HourCost.objects.get().done_at is not None
 
