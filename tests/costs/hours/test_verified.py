@@ -8,7 +8,7 @@ import pytest
 
 from costs.core.hours import HOUR
 from costs.ledger.verify import verify
-from costs.models import HourCost, HourlyPrice, HourShare
+from costs.models import Hold, HourCost, HourlyPrice, HourShare
 from orgs.models import Organization
 from tests.costs.books import NOON, Clock, Desk
 from tests.costs.hours.calls import call, close_all, known_call
@@ -72,10 +72,9 @@ def test_share_marked_as_charged_without_adjustment_is_found(
     assert found() == {"hour_share"}
 
 
-@pytest.mark.usefixtures("closed")
-def test_adjustment_that_leaves_estimate_is_found(acme: Organization) -> None:
-    hold_id = HourShare.objects.values_list("id", flat=True)[0]
-    CostEventFactory.create(
-        org=acme, hold_id=hold_id, kind="correction", amount_nanoeur=0, estimated_nanoeur=1
-    )
+def test_adjustment_that_leaves_estimate_is_found(desk: Desk, acme: Organization) -> None:
+    made = known_call(desk, acme, tokens=10, cost_nanoeur=5)
+    Hold.objects.update(charged_nanoeur=7)
+    by_hand = {"amount_nanoeur": 2, "estimated_nanoeur": 2}
+    CostEventFactory.create(org=acme, hold_id=made.asked.id, kind="adjustment", **by_hand)
     assert "hold_events" in found()
