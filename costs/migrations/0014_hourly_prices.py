@@ -104,6 +104,7 @@ class Migration(migrations.Migration):
                 (
                     "hour_cost",
                     models.ForeignKey(
+                        db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="shares",
                         to="costs.hourcost",
@@ -117,7 +118,7 @@ class Migration(migrations.Migration):
                 "indexes": [
                     models.Index(
                         condition=models.Q(charged_at__isnull=True),
-                        fields=["id"],
+                        fields=["hour_cost", "id"],
                         name="hour_share_not_charged",
                     )
                 ],

@@ -67,7 +67,7 @@ class HourShare(models.Model):
     """
 
     id = IdField(primary_key=True)
-    hour_cost = models.ForeignKey(HourCost, models.CASCADE, related_name="shares")
+    hour_cost = models.ForeignKey(HourCost, models.CASCADE, db_index=False, related_name="shares")
     nanoeur = models.BigIntegerField()
     charged_at = models.DateTimeField(null=True)
 
@@ -75,7 +75,7 @@ class HourShare(models.Model):
         db_table = "hour_share"
         indexes: ClassVar = [
             models.Index(
-                fields=("id",),
+                fields=("hour_cost", "id"),
                 condition=models.Q(charged_at__isnull=True),
                 name="hour_share_not_charged",
             )

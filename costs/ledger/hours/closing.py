@@ -29,7 +29,7 @@ from orgs.fields import new_id
 # How long after its end an hour is counted: what was admitted by then is committed.
 CLOSED_AFTER: Final = timedelta(minutes=5)
 LOOKED_EVERY_S: Final = 60.0
-# In one round, since requests wait behind it. An hour of 10,000 calls takes 0.2 s to count.
+# In one round, since requests wait behind it. To count an hour of 10,000 calls takes 0.25 s.
 COUNTED_AT_ONCE_MAX: Final = 12
 CHARGED_AT_ONCE_MAX: Final = 200
 
@@ -68,7 +68,7 @@ SHARES: Final = """
     FROM hour_share s JOIN hold ON hold.id = s.id
     JOIN cost_event e ON e.hold_id = s.id AND e.input_tokens IS NOT NULL
     JOIN rate_card ON rate_card.id = e.rate_card_id
-    WHERE s.charged_at IS NULL ORDER BY s.id LIMIT %s
+    WHERE s.charged_at IS NULL ORDER BY s.hour_cost_id, s.id LIMIT %s
 """
 CHARGED: Final = """
     UPDATE hour_share SET charged_at = %s WHERE id = ANY(%s) AND EXISTS (
