@@ -241,7 +241,7 @@ def test_paging_skips_no_rows(
         for n in range(2 * ROWS_PER_PAGE + 1)
     )
     # This day's pages, the empty days, the prices, the providers.
-    with django_assert_max_num_queries(3 + 6 + 4 + 1):
+    with django_assert_max_num_queries(3 + 6 + 5 + 1):
         report = replay(acme, blocked=("*",))
     assert report.refused == 2 * ROWS_PER_PAGE + 1
     assert len(report.examples) == EXAMPLES_MAX
