@@ -17,7 +17,8 @@ register = template.Library()
 NOTHING = "\N{EN DASH}"
 ESTIMATED = (
     "The usage is unknown: charged at the most that the provider can have produced. "
-    "Or it has no price: charged at the highest known price."
+    "Or it has no price: charged at the highest known price. "
+    "Or it is priced by the hour: charged by its tokens until the hour is divided."
 )
 _NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 

@@ -35,7 +35,7 @@ CHOICE: Final = "console/other_organization.html"
 # What is not of an organization: a person's own account, the choice of an organization, and prices.
 OF_NO_ORGANIZATION: Final = re.compile(
     r"$|login|logout|welcome/|organizations/switch|settings/profile|costs/alerts/confirm/"
-    r"|models/(?:set|factor|undo)$"
+    r"|models/(?:set|factor|hourly|undo)$"
 )
 API: Final = re.compile(r"api/|v1/|v1beta/|healthz|readyz")
 # Operators' alone are of no organization, too.

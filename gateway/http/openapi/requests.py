@@ -39,7 +39,8 @@ SUMMARY_FIELDS: Final[Schema] = {
     "costEur": or_null(EUR),
     "estimatedEur": {
         **or_null(EUR),
-        "description": "How much of `costEur` is an estimate, because usage or price is unknown.",
+        "description": "How much of `costEur` is an estimate: its usage or price is unknown, or "
+        "its hour is not over.",
     },
     "latencyMs": or_null(COUNT),
     "keyId": or_null(ID),

@@ -78,7 +78,7 @@ def test_link_to_estimates_is_omitted_if_request_list_has_no_such_filter(
     for query in ("model=gpt-4o", "without=teamId"):
         assert shown(person, f"{JUNE}&{query}").estimates_href is None
         html = html_of(person, f"{JUNE}&{query}")
-        assert "usage or price unknown." in html
+        assert "usage or price unknown, or the hour not over." in html
         assert "Show these requests" not in html
     assert "model=gpt-4&" in (shown(person, f"{JUNE}&model=GPT-4&teamId=a").estimates_href or "")
 
