@@ -16,6 +16,7 @@ from django.db import transaction
 
 from costs.prices.book import lock_prices, priced_models
 from gateway.models import Provider
+from gateway.provider_rows.presets import moved
 from gateway.provider_rows.terms import (
     ADDRESS_COLUMNS,
     ProviderTerms,
@@ -64,11 +65,8 @@ def add_provider(
     with one_name(*_ONE_NAME), transaction.atomic():
         _lock(org_id)
         _check_room(org_id)
-        if not by_command and priced_models([terms.name]):
-            raise Conflict(
-                f'There are prices for a provider "{terms.name}", which was removed; choose '
-                "another name"
-            )
+        if not by_command:
+            _check_unpriced(terms.name)
         row = Provider(id=new_id(), org_id=org_id, **terms.values())
         row.secret = _kept(secret, row, by_command=by_command)
         row.save(force_insert=True)
@@ -87,13 +85,15 @@ def change_provider(
 ) -> Provider:
     """Change the given columns of a row, its secret, and whether it is enabled.
 
-    On a page, a new address requires the secret again: it is only sent where it was entered for.
-    Raises Invalid, Missing and Conflict.
+    On a page, a new address requires the secret again: it is only sent where it was entered for;
+    and a new name is none that has prices. Raises Invalid, Missing and Conflict.
     """
     with one_name(*_ONE_NAME), transaction.atomic():
         row = _locked_row(provider)
         before = terms_of(row)
         after = replace(before, **changes or {})
+        beside = moved(after.base_urls, old=before.base_url, new=after.base_url)
+        after = replace(after, base_urls=beside)
         is_moved = any(getattr(before, name) != getattr(after, name) for name in ADDRESS_COLUMNS)
         if by_command:
             after = with_loopback(after)
@@ -102,6 +102,8 @@ def change_provider(
             if row.secret and secret is None:
                 raise Invalid("Enter the secret again to change where it is sent", field="secret")
         after = checked(after)
+        if not by_command and after.name != row.name:
+            _check_unpriced(after.name)
         for column, value in after.values().items():
             setattr(row, column, value)
         was_enabled, row.enabled = row.enabled, row.enabled if enabled is None else enabled
@@ -202,6 +204,14 @@ def _checked(row: Provider, text: str, by_command: bool) -> None:
             field="secret",
         )
     signer(auth, text, reach=terms_of(row).reach)
+
+
+def _check_unpriced(name: str) -> None:
+    """Raise Conflict for a name that has the prices of a removed row."""
+    if priced_models([name]):
+        raise Conflict(
+            f'There are prices for a provider "{name}", which was removed; choose another name'
+        )
 
 
 def _lock(org_id: UUID | None) -> None:

@@ -1,4 +1,7 @@
-"""The options of `providers add` and `update`, and the values of a row that they give."""
+"""The options of `providers add` and `update`, and the values of a row that they give.
+
+An empty value (`--concurrent ""`, `--header ""`) removes what was set.
+"""
 
 from __future__ import annotations
 
@@ -30,9 +33,11 @@ _LISTS: Final = (
     ("--regions", "regions", "TAG,…", "tags that policies name"),
 )
 _NUMBERS: Final = (
-    ("--concurrent", "concurrent_calls", "the most calls that run at once"),
     ("--weight", "weight", "its share of the bare model names that it lists; 0 for none"),
     ("--order", "order", "lower ones are used first"),
+)
+_LIMITS: Final = (
+    ("--concurrent", "concurrent_calls", "the most calls that run at once"),
     ("--context", "context_tokens", "the context of its models, in tokens"),
     ("--max-output", "max_output_tokens", "the most output of its models, in tokens"),
 )
@@ -57,8 +62,10 @@ def add_values(action: CommandParser) -> None:
         action.add_argument(option, dest=column, metavar=metavar, help=what, type=_listed)
     for option, column, what in _NUMBERS:
         action.add_argument(option, dest=column, metavar="N", type=int, help=what)
+    for option, column, what in _LIMITS:
+        action.add_argument(option, dest=column, metavar="N", type=limit, help=what)
     for option, column, what in _TIMES:
-        action.add_argument(option, dest=column, metavar="S", type=float, help=f"seconds {what}")
+        action.add_argument(option, dest=column, metavar="S", type=seconds, help=f"seconds {what}")
     for option, column, metavar, what in _PAIRS:
         action.add_argument(option, dest=column, metavar=metavar, action="append", help=what)
     action.add_argument(
@@ -69,7 +76,7 @@ def add_values(action: CommandParser) -> None:
         type=_listed,
         help="models that it lists, with what it calls them",
     )
-    action.add_argument("--cap-name", choices=[*filter(None, CAP_NAMES)], help="the only name")
+    action.add_argument("--cap-name", choices=CAP_NAMES, help="the only name")
     for option, column, what in (
         ("--stream-options", "takes_stream_options", "it takes stream_options, or not"),
         ("--keeps", "keeps", "its Responses API can store answers, or not"),
@@ -104,13 +111,14 @@ def secret_in(options: Mapping[str, Any]) -> GivenSecret | None:
 
 def values_in(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values that the options give, by their columns. Raises Invalid."""
-    single = (*_TEXTS, *_LISTS, *_NUMBERS, *_TIMES)
+    single = (*_TEXTS, *_LISTS, *_NUMBERS, *_LIMITS, *_TIMES)
     columns = [*(each[1] for each in single), "cap_name"]
     columns += ["takes_stream_options", "keeps", "allow_private"]
     found = {column: options[column] for column in columns if options[column] is not None}
+    found |= {column: None for _, column, _ in (*_LIMITS, *_TIMES) if found.get(column) == ""}
     for option, column, _, _ in _PAIRS:
         if options[column] is not None:
-            found[column] = dict(_pair(option, each) for each in options[column])
+            found[column] = dict(_pair(option, each) for each in options[column] if each)
     if options["model"] is not None:
         found |= models_in(each for group in options["model"] for each in group)
     return found
@@ -123,6 +131,16 @@ def models_in(entries: Iterable[str]) -> dict[str, Any]:
         "models": [name.strip() for name, _, _ in pairs],
         "names": {canonical(name) or name: sent.strip() for name, is_given, sent in pairs if sent},
     }
+
+
+def limit(text: str) -> int | str:
+    """Return a number, or an empty text: none. argparse shows this name in its errors."""
+    return text and int(text)
+
+
+def seconds(text: str) -> float | str:
+    """Return a time, or an empty text: the installation's."""
+    return text and float(text)
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:

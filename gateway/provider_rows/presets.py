@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,6 +28,21 @@ def beginning(*, preset: str | None, base_url: str | None) -> tuple[str, dict[st
     if server is not None:
         return server.title, _of_server(server, base_url)
     return (vendor.config.title, _of_vendor(vendor)) if vendor else ("", {})
+
+
+def moved(base_urls: Mapping[str, str], *, old: str, new: str) -> dict[str, str]:
+    """Return the URLs of dialects that are elsewhere, after the base URL has changed.
+
+    Those that a known server has beside its old one are beside the new one.
+    """
+    server = preset_of(old)
+    if server is None:
+        return dict(base_urls)
+    beside = {each: server.base_url_of(each, old) for each in server.base_urls}
+    return {
+        each: server.base_url_of(each, new) if url == beside.get(each) else url
+        for each, url in base_urls.items()
+    }
 
 
 def _of_server(server: ServerPreset, base_url: str | None) -> dict[str, Any]:

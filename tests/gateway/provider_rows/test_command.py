@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from costs.models import Rate
 from costs.prices.book import load_price_book
 from gateway.models import Provider
 from gateway.provider_rows.pricing import take
+from gateway.provider_rows.terms import terms_of
 from gateway.providers.rows import config_of
 from orgs.models import HistoryEvent, Organization
 from tests.commands import output_of
@@ -117,6 +119,36 @@ def test_update_changes_only_given_options(typed: None) -> None:
     assert row.title == "Azure OpenAI"
     providers("update", "azure", "--enable")
     assert Provider.objects.get().enabled
+
+
+def test_empty_value_removes_what_was_set() -> None:
+    given = ("--header", "x-a=1", "--query", "v=2", "--cap-name", "max_tokens", "--regions", "eu")
+    limits = ("--concurrent", "5", "--context", "8000", "--max-output", "900", "--timeout", "60")
+    elsewhere = ("--base-url-for", "chat=http://localhost:9000/other")
+    models = ("--model", "a=b", "--fixed-name", "it")
+    providers("add", "mine", *LOCAL, *given, *limits, *elsewhere, *models)
+    options = (*given, *limits, *elsewhere, *models)[::2]
+    providers("update", "mine", *(word for option in options for word in (option, "")))
+    providers("add", "plain", *LOCAL)
+    mine, plain = Provider.objects.order_by("name")
+    assert terms_of(mine) == replace(terms_of(plain), name="mine", title="mine")
+
+
+def test_other_urls_of_known_server_follow_its_base_url() -> None:
+    own = "https://models.acme.example/anthropic"
+    providers("add", "us", *_bedrock("us-east-1"), "--secret-env", "HOME")
+    providers("update", "us", *_bedrock("eu-west-1"))
+    row = Provider.objects.get()
+    assert row.base_urls == {
+        "messages": "https://bedrock-runtime.eu-west-1.amazonaws.com/anthropic"
+    }
+    providers("update", "us", "--base-url-for", f"messages={own}")
+    providers("update", "us", *_bedrock("eu-central-1"))
+    assert Provider.objects.get().base_urls == {"messages": own}
+
+
+def _bedrock(region: str) -> tuple[str, str]:
+    return "--base-url", f"https://bedrock-runtime.{region}.amazonaws.com/openai/v1"
 
 
 @pytest.mark.parametrize("preset", [(), ("--preset", "vllm")])

@@ -69,6 +69,18 @@ def test_prices_of_removed_row_are_not_taken_over_on_page(admin: Client) -> None
     assert not Provider.objects.exists()
 
 
+def test_prices_of_removed_row_are_not_taken_over_by_new_name(
+    acme: Organization, admin: Client
+) -> None:
+    RateFactory.create(provider="removed", model="gpt-4o")
+    RateFactory.create(provider="mine", model="gpt-4o")
+    row = ProviderFactory.create(org=acme, name="mine")
+    response = admin.post(f"{PROVIDERS}/{row.pk}", edited(row, name="Removed"))
+    assert "There are prices for a provider &quot;removed&quot;" in response.content.decode()
+    assert admin.post(f"{PROVIDERS}/{row.pk}", edited(row, title="New")).status_code == 302
+    assert Provider.objects.get().name == "mine"
+
+
 def test_operator_adds_row_of_installation(operator: Client) -> None:
     operator.post(CREATE, TYPED | {"owner": "installation"})
     assert Provider.objects.get().org is None
