@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, Self
+from urllib.parse import quote_plus
 
 import httpx2
 
@@ -41,6 +43,8 @@ from gateway.upstream.transport import Traffic
 logger = logging.getLogger("pulse.providers")
 
 MESSAGE_MAX_CHARS: Final = 500
+# Servers that check no key are given a word (`EMPTY`, `ollama`), which answers have in them.
+SECRET_MIN_CHARS: Final = 8
 # A timeout proves nothing, not even the vendor's own: it may have worked and billed. 524 is
 # Cloudflare's.
 TIMEOUT_STATUSES: Final = frozenset({408, 504, 524})
@@ -112,7 +116,7 @@ class Peer:
         return answer
 
     def _secrets(self) -> list[str]:
-        return [secret for secret in (self.secret, *self.made()) if secret]
+        return [*_forms_of(self.secret), *filter(None, self.made())]
 
     def broke_off(self, reported: str) -> str:
         """Return the sentence for a truncated answer, with the error that it reported."""
@@ -135,6 +139,14 @@ class Peer:
                     "%s: an SDK, or our use of it, raised %s", self.title, type(exc).__name__
                 )
             raise failure_from(exc, traffic, peer=self) from exc
+
+
+@lru_cache(maxsize=1_000)
+def _forms_of(secret: str) -> tuple[str, ...]:
+    """Return how a secret can be in answers: also as a URL has it, which proxies repeat."""
+    if len(secret) < SECRET_MIN_CHARS:
+        return ()
+    return tuple(dict.fromkeys((secret, quote_plus(secret))))
 
 
 def failure_from(exc: Exception, traffic: Traffic, *, peer: Peer) -> ProviderFailed:

@@ -190,3 +190,18 @@ def test_what_signer_made_is_hidden_as_key_is() -> None:
     made.insert(0, "token-2")
     assert peer.shown("token-2 after token-1") == "[key] after [key]"
     assert peer.without_secret(b"neither") == b"neither"
+
+
+@pytest.mark.parametrize("secret", ["x", "id", "EMPTY", "ollama", "choices"])
+def test_word_given_as_key_stays_in_answers(secret: str) -> None:
+    peer = Peer(title="Local", secret=secret)
+    answer = b'{"id": "x", "choices": [{"message": {"content": "EMPTY, as ollama has it"}}]}'
+    assert peer.without_secret(answer) == answer
+    assert peer.hidden_in({"id": "EMPTY or ollama"}) == {"id": "EMPTY or ollama"}
+
+
+def test_key_in_repeated_url_is_hidden() -> None:
+    peer = Peer(title="Local", secret="a+b/c=d&e 1")
+    sentence = 'Post "http://10.0.0.1/v1/chat?key=a%2Bb%2Fc%3Dd%26e+1": connection refused'
+    assert peer.shown(sentence) == 'Post "http://10.0.0.1/v1/chat?key=[key]": connection refused'
+    assert peer.without_secret(sentence.encode()).decode() == peer.hidden(sentence)
