@@ -267,7 +267,7 @@ async def _call_provider(running: RunningCall, held: HeldCall) -> Completion | P
             stream.on_cut = cut
             reading += held.growing(limit)
             try:
-                return await _answered(running, held)
+                return held.counted(await _answered(running, held))
             except asyncio.CancelledError as exc:
                 was_sent = not is_not_sent(exc)
                 raise
@@ -335,7 +335,7 @@ async def _relayed(
     gateway, stream = running.gateway, running.stream
     upstream, relay = gateway.providers.upstream(held.provider), gateway.providers.relay()
     if not running.call.stream:
-        return held.counted(await relay.whole(upstream, request))
+        return await relay.whole(upstream, request)
     peer = upstream.peer
     reading = request.reading(peer.hidden_in, held.seen)
     put = held.passing(stream, reading)

@@ -186,8 +186,11 @@ class SeenOutput:
             self.end(choice)
 
     def report(self, usage: Usage | None) -> None:
-        """Record that the provider reported the usage so far; None is none that is usable."""
-        if usage is not None:
+        """Record that the provider reported the usage so far.
+
+        None is none that is usable, and one of no tokens is none.
+        """
+        if usage is not None and usage.total_tokens:
             self.is_counted = self.usage is not None
             self.is_final = self.has_ended
             self.usage = usage

@@ -13,7 +13,6 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from http import HTTPStatus
 from typing import Final, cast
 
 import aiohttp
@@ -36,6 +35,8 @@ READ_BUFFER_BYTES: Final = 64 * 1024
 HEADER_MAX_BYTES: Final = 16 * 1024
 HEADERS_MAX: Final = 128
 NOT_ALLOWED: Final = "the address is not allowed"
+# Of final answers; those above are no HTTP: https://www.rfc-editor.org/rfc/rfc9110#section-15
+_STATUSES: Final = range(200, 600)
 
 _FORBIDDEN_IN_HEADERS: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
@@ -296,7 +297,7 @@ class HttpClient:
             timeout=_timeout(limits),
         )
         answer = UpstreamResponse(response, idle_s=limits.idle_s)
-        if answer.status < HTTPStatus.OK:
+        if answer.status not in _STATUSES:
             answer.release()
             raise BrokenOff(f"the response has status {answer.status}")
         return answer

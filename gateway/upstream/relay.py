@@ -20,6 +20,7 @@ import orjson
 from costs.core.usage import Usage
 from gateway.core.calls import Completion, RelayRequest
 from gateway.core.errors import Broken, ProviderFailed
+from gateway.upstream import untrusted_json
 from gateway.upstream.failures import Peer, answered_with, broken_off, unreachable
 from gateway.upstream.http_client import BrokenOff, HttpClient, NotSent, UpstreamResponse
 from gateway.upstream.returned_headers import HEADER_VALUE, returned
@@ -126,7 +127,7 @@ class Stream:
 async def _whole(answer: UpstreamResponse, peer: Peer, request: RelayRequest) -> Completion:
     body = await _body(answer, peer)
     try:
-        completion = request.whole(body)
+        completion = _read(request, body)
     except ErrorAnswer as exc:
         sentence = peer.broke_off(str(exc))
         raise Broken(sentence, provider_status=answer.status, usage=exc.usage) from exc
@@ -135,6 +136,13 @@ async def _whole(answer: UpstreamResponse, peer: Peer, request: RelayRequest) ->
     return replace(
         completion, body=peer.without_secret(body), headers=returned(answer.headers, peer.hidden)
     )
+
+
+def _read(request: RelayRequest, body: bytes) -> Completion:
+    try:
+        return request.whole(body)
+    except orjson.JSONDecodeError:
+        return request.whole(untrusted_json.strict(body))
 
 
 async def _check(answer: UpstreamResponse, peer: Peer, dialect: str) -> None:

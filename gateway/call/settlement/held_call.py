@@ -22,7 +22,8 @@ from gateway.core.seen import SeenOutput, all_text
 from gateway.upstream import untrusted_json
 from orgs.core.frozen import frozen
 
-# What of an answer is no output.
+# Where the APIs have the output of an answer, and what there is none.
+_OUTPUT: Final = ("choices", "content", "output", "candidates")
 _NO_OUTPUT: Final = frozenset({"id", "type", "role", "status", "finish_reason"})
 
 
@@ -56,13 +57,17 @@ class HeldCall:
         """What is held now, as far as this process knows."""
         return self.slices.amount_nanoeur if self.slices else self.ask.amount_nanoeur or 0
 
-    def counted(self, whole: Completion) -> Completion:
-        """Return a whole answer; without a usage, a compatible server's is counted by its text."""
-        if whole.usage is None and self.provider.family == COMPATIBLE:
-            answer = untrusted_json.mapping(orjson.loads(whole.body or b"{}"))
-            written = [answer.get(name) for name in ("choices", "content", "output")]
-            self.seen.take_unreported(all_text(written, _NO_OUTPUT), time.monotonic())
-        return whole
+    def counted(self, answer: Completion) -> Completion:
+        """Return an answer; without a usage, a compatible server's is counted by its text.
+
+        A usage of no tokens is none: no prompt has so few.
+        """
+        is_reported = answer.usage is not None and answer.usage.total_tokens > 0
+        if is_reported or self.provider.family != COMPATIBLE:
+            return answer
+        if not self.seen.has_begun and (text := _text_of(answer)) is not None:
+            self.seen.take_unreported(text, time.monotonic())
+        return replace(answer, usage=None)
 
     # --- in slices ----------------------------------------------------------------------------
 
@@ -84,6 +89,15 @@ class HeldCall:
         if self.slices is None or not self.slices.is_cut or self.slices.stream.is_cut():
             return None
         return self.slices.ended()
+
+
+def _text_of(answer: Completion) -> str | None:
+    """Return all output of an answer that came as a whole, None if it is not one."""
+    body = untrusted_json.mapping(orjson.loads(untrusted_json.strict(answer.body or b"{}")))
+    written = all_text([body.get(name) for name in _OUTPUT], _NO_OUTPUT) or answer.content
+    called = "".join(call.name + call.arguments for call in answer.tool_calls)
+    is_answer = written or called or answer.finish_reason or body.get("data")
+    return written + called if is_answer else None
 
 
 def in_slices(held: HeldCall, stream: CallStream, grow: Grow) -> HeldCall:

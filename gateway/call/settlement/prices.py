@@ -103,12 +103,11 @@ async def seen_cost(held: HeldCall, ended: Completion | ProviderFailed) -> SeenC
     Input is what the provider reported, else as it is counted; after each use of a tool at the
     provider the whole context is read once more, as often as the request allows.
     """
-    seen, priced = held.seen, held.bounded.priced
-    rates, output = priced.rates, priced.outgoing.output
-    if not is_unknown(ended) or not seen.has_begun or not rates or not output:
+    priced = held.bounded.priced
+    if not is_unknown(ended) or not held.seen.has_begun or not priced.rates:
         return None
     try:
-        return await _seen_cost(held, rates, output)
+        return await _seen_cost(held, priced.rates, priced.outgoing.output or OutputLimits())
     except Exception:
         logger.exception(
             "request %s: what was seen of it cannot be priced; its hold is charged",
