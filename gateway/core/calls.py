@@ -224,6 +224,7 @@ class ProviderCall:
     """
 
     model: str
+    sent_model: str = ""  # its name at the provider, if that is another
     messages: tuple[Message, ...] = ()
     max_output_tokens: int | None = None
     temperature: float | None = None
@@ -248,6 +249,11 @@ class ProviderCall:
     adjustments: tuple[str, ...] = ()
     more_input_tokens: int = 0
     uses: ToolUses = NO_USES  # always: no adapter asks for a tool that runs at the provider
+
+    @property
+    def sent_name(self) -> str:
+        """The model's name at the provider."""
+        return self.sent_model or self.model
 
     @property
     def output(self) -> OutputLimits | None:

@@ -24,6 +24,9 @@ FOUND_MAX: Final = 10_000  # callers choose the names, so the cache is bounded
 FINE_TUNE: Final = "ft:"
 # Whose models a wildcard stands for behind a prefix that names no vendor (`models/*`).
 _VENDOR_OF_PREFIXES: Final = "google"
+_PATH: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*")
+_PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_:@+-]|\.(?!\.))*"
+_ROW_PATH: Final = re.compile(rf"{_PART}(?:/{_PART})*")
 _DATED_NAME = re.compile(rf"(.+?)({DATE})")
 
 
@@ -316,6 +319,14 @@ def canonical(name: str) -> str | None:
         return None
     folded = cleaned.casefold()
     return folded if NAME.fullmatch(folded) else None
+
+
+def fits_path(name: str, *, of_row: bool) -> bool:
+    """Return whether a name can be in a URL's path, and lead to no other place.
+
+    Those of rows can have the slashes and colons that servers give them (`org/model:tag`).
+    """
+    return (_ROW_PATH if of_row else _PATH).fullmatch(name) is not None
 
 
 def undated(name: str) -> str:

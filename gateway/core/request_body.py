@@ -54,6 +54,7 @@ class Chat:
         """Return the call through the vendor's SDK."""
         return ProviderCall(
             model=model.id,
+            sent_model=model.sent_name,
             messages=self.messages,
             max_output_tokens=cap.tokens if cap.is_written else None,
             temperature=self.temperature,

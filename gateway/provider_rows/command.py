@@ -65,7 +65,8 @@ class Command(ActionCommand):
         title, values = beginning(preset=options["preset"], base_url=given.get("base_url"))
         values = {"title": options["name"], "dialects": []} | values | given
         if "{" in values.get("base_url", "{"):
-            known = f"; of {title} it is {values['base_url']}" if "base_url" in values else ""
+            is_known = title and "base_url" not in given
+            known = f"; of {title} it is {values['base_url']}" if is_known else ""
             raise Invalid(f"--base-url must be given{known}")
         row = operations.add_provider(
             terms=ProviderTerms(name=options["name"], **values),

@@ -27,7 +27,7 @@ from gateway.provider_rows.terms import (
 )
 from gateway.providers import secrets
 from gateway.providers.secrets import SecretUnavailable
-from gateway.upstream.signing.auth import InvalidAuth, provider_auth
+from gateway.upstream.signing.auth import AuthKind, InvalidAuth, provider_auth
 from gateway.upstream.signing.signers import signer
 from orgs.audit import history
 from orgs.core.errors import Conflict, Invalid, Missing
@@ -85,6 +85,7 @@ def change_provider(
 ) -> Provider:
     """Change the given columns of a row, its secret, and whether it is enabled.
 
+    A row that needs no secret any more keeps none.
     On a page, a new address requires the secret again: it is only sent where it was entered for;
     and a new name is none that has prices. Raises Invalid, Missing and Conflict.
     """
@@ -94,6 +95,8 @@ def change_provider(
         after = replace(before, **changes or {})
         beside = moved(after.base_urls, old=before.base_url, new=after.base_url)
         after = replace(after, base_urls=beside)
+        if row.secret and secret is None and _needs_none(after) and not _needs_none(before):
+            secret = NO_SECRET
         is_moved = any(getattr(before, name) != getattr(after, name) for name in ADDRESS_COLUMNS)
         if by_command:
             after = with_loopback(after)
@@ -167,6 +170,10 @@ def place_of_secret(row: Provider) -> str:
     if row.secret.startswith(secrets.SEALED):
         return "sealed"
     return row.secret or "none"
+
+
+def _needs_none(terms: ProviderTerms) -> bool:
+    return terms.auth.strip().lower() == AuthKind.NONE
 
 
 def _public(terms: ProviderTerms) -> ProviderTerms:

@@ -14,8 +14,10 @@ from orgs.core.errors import Invalid
 def beginning(*, preset: str | None, base_url: str | None) -> tuple[str, dict[str, Any]]:
     """Return the title of the known server, empty if it is none, and the values of its rows.
 
-    It is named, or known by the base URL. Raises Invalid for an unknown name.
+    It is named, or known by the base URL. Raises Invalid for an unknown name and an invalid URL.
     """
+    if base_url:
+        _check(base_url)
     if preset is not None:
         server = presets().get(preset)
         vendor = vendors().get(preset)
@@ -33,9 +35,10 @@ def beginning(*, preset: str | None, base_url: str | None) -> tuple[str, dict[st
 def moved(base_urls: Mapping[str, str], *, old: str, new: str) -> dict[str, str]:
     """Return the URLs of dialects that are elsewhere, after the base URL has changed.
 
-    Those that a known server has beside its old one are beside the new one.
+    Those that a known server has beside its old one are beside the new one. Raises Invalid.
     """
     server = preset_of(old)
+    _check(new)
     if server is None:
         return dict(base_urls)
     beside = {each: server.base_url_of(each, old) for each in server.base_urls}
@@ -43,6 +46,14 @@ def moved(base_urls: Mapping[str, str], *, old: str, new: str) -> dict[str, str]
         each: server.base_url_of(each, new) if url == beside.get(each) else url
         for each, url in base_urls.items()
     }
+
+
+def _check(base_url: str) -> None:
+    """Raise Invalid for what the library does not parse; all else is checked with the row."""
+    try:
+        urlsplit(base_url)
+    except ValueError as exc:
+        raise Invalid("Not a valid URL", field="base_url") from exc
 
 
 def _of_server(server: ServerPreset, base_url: str | None) -> dict[str, Any]:

@@ -85,7 +85,7 @@ def fault_of_url(text: str, reach: Reach) -> str | None:
         return "The URL must start with https://."
     if "@" in url.raw_authority:
         return "The URL must not contain a user or password."
-    if url.raw_fragment:
+    if "#" in text:  # also of nothing: what is appended would be in it
         return "The URL must not contain a fragment (#)."
     return fault_of_target(url, reach)
 

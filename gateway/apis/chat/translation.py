@@ -78,6 +78,7 @@ def provider_call(
     tools = tools_in(fields, model)
     return ProviderCall(
         model=model.id,
+        sent_model=model.sent_name,
         messages=messages_in(fields, model),
         max_output_tokens=cap.tokens if cap.is_written else None,
         temperature=_number(fields, "temperature", most=TEMPERATURE_MAX),

@@ -180,6 +180,7 @@ class EmbeddingsBody:
         texts, more_tokens = found or (tuple(map(str, inputs)), 0)
         return ProviderCall(
             model=model.id,
+            sent_model=model.sent_name,
             inputs=texts,
             dimensions=whole(self.arrival.fields, "dimensions"),
             timeout_s=timeout_s,

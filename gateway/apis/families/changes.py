@@ -68,6 +68,13 @@ class BodyChanges:
                 self.report(omitted(place))
 
 
+def without_places(body: Mapping[str, Any], places: Iterable[str]) -> dict[str, Any]:
+    """Return a body without what a provider does not take."""
+    changes = BodyChanges(body)
+    changes.drop(places)
+    return changes.body
+
+
 def without_place(value: T, place: str) -> T:
     """Return a JSON value without a place (`messages[].name`): itself if it has none."""
     head, _, rest = place.partition(".")

@@ -20,6 +20,7 @@ from gateway.apis import counting
 from gateway.apis.arrival import Arrival, not_served, refuse_elsewhere
 from gateway.apis.base import Speaker
 from gateway.apis.events import EventReading
+from gateway.apis.families.changes import BodyChanges, without_places
 from gateway.apis.families.gemini.models import may_think
 from gateway.apis.generate import answer as google
 from gateway.apis.generate import errors as google_errors
@@ -38,7 +39,7 @@ from gateway.apis.generate.usage_bound import (
 )
 from gateway.core.calls import Call, Hide, RelayRequest, StreamReading
 from gateway.core.errors import GatewayError
-from gateway.core.model_names import Model
+from gateway.core.model_names import Model, fits_path
 from gateway.core.providers import GENERATE
 from gateway.core.request_body import invalid, model_in
 from gateway.core.seen import SeenOutput
@@ -59,8 +60,6 @@ TELLING: Final = re.compile(
     rb'"(?:finishReason"\s*:\s*"|error"\s*:|groundingMetadata"|blockReason"|usageMetadata")'
 )
 
-# An id that is safe in a URL path.
-_PATH_SAFE: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*")
 # Models that return images by default, at a price that no bucket has.
 _PICTURES: Final = re.compile(r"-image(?:-|$)|^imagen-")
 _JSON_ALT: Final = ("", "json")
@@ -120,7 +119,7 @@ class Address:
         if GENERATE not in model.served_by.dialects:
             raise not_served(model.id, f"/{self.version}/models", self.instead)
         name = model.sent_name
-        if _PATH_SAFE.fullmatch(name) is None:
+        if not fits_path(name, of_row=model.served_by.is_row):
             raise invalid(f"Model name {name} must be usable in a URL path")
         alt = "?alt=sse" if self.method == STREAM and not self.is_array else ""
         # Where a base URL is for this API alone, it includes the version.
@@ -144,12 +143,15 @@ class GenerateBody:
             raise invalid(
                 f"Model {model.id} is not supported: it returns images, which have no price"
             )
-        sent = self._sent(cap)
+        changes = BodyChanges(self._sent(cap))
+        changes.drop(model.served_by.dropped)
+        sent = changes.body
         request = RelayRequest(
             dialect=GENERATE,
             path=path,
             body=orjson.dumps(sent),
             output=output_of(sent),
+            adjustments=changes.adjustments,
             uses=uses_of(tools_in(sent), cap),
             is_shown=not may_think(model.id, thinking_budget_of(sent)),
             headers={"content-type": "application/json"},
@@ -226,7 +228,7 @@ class GenerateCountBody:
         return RelayRequest(
             dialect=GENERATE,
             path=self.address.path(model),
-            body=orjson.dumps(self._sent(model)),
+            body=orjson.dumps(without_places(self._sent(model), model.served_by.dropped)),
             output=None,
             headers={"content-type": "application/json"},
             whole=lambda body: counting.counted(body, model=model.id),

@@ -20,7 +20,7 @@ from gateway.apis.arrival import Arrival, not_served, refuse_elsewhere
 from gateway.apis.base import Speaker
 from gateway.apis.events import EventReading
 from gateway.apis.families import naming
-from gateway.apis.families.changes import BodyChanges
+from gateway.apis.families.changes import BodyChanges, without_places
 from gateway.apis.families.claude.models import may_think, takes_place, takes_speed
 from gateway.apis.messages import answer as anthropic
 from gateway.apis.messages import errors as anthropic_errors
@@ -161,10 +161,11 @@ class MessagesCountBody:
     ) -> RelayRequest:
         """Relay to Anthropic only."""
         _check_vendor(model, COUNT_PATH)
+        fields = {**self.arrival.fields, "model": model.sent_name}
         return RelayRequest(
             dialect=MESSAGES,
             path=COUNT_PATH,
-            body=orjson.dumps({**self.arrival.fields, "model": model.sent_name}),
+            body=orjson.dumps(without_places(fields, model.served_by.dropped)),
             output=None,
             headers=_headers(self.arrival, self.betas),
             adjustments=self.omitted,

@@ -19,6 +19,7 @@ from gateway.apis import counting, openai_errors
 from gateway.apis.arrival import Arrival, not_served, refuse_elsewhere, tier_in
 from gateway.apis.base import Speaker
 from gateway.apis.families import naming as families_naming
+from gateway.apis.families.changes import without_places
 from gateway.apis.responses import answer as responses
 from gateway.apis.responses.headers import sent_headers
 from gateway.apis.responses.named import NO_IDS, KnownIds, named_in, naming
@@ -146,7 +147,8 @@ class CountBody:
 
 def _check_vendor(model: Model, path: str) -> None:
     # No model of OpenAI's has a slash, which a policy's `*` does not match; a count needs no price.
-    if RESPONSES not in model.served_by.dialects or model.makes_embeddings or "/" in model.id:
+    is_unknown = "/" in model.id and not model.served_by.is_row
+    if RESPONSES not in model.served_by.dialects or model.makes_embeddings or is_unknown:
         raise not_served(model.id, path, "an OpenAI model that answers")
 
 
@@ -154,7 +156,7 @@ def _sent(fields: Mapping[str, Any], model: Model, known: KnownIds) -> dict[str,
     sent = {**fields, "model": model.sent_name}
     if isinstance(given := fields.get("input"), list):
         sent["input"] = known.sent(given)
-    return sent
+    return without_places(sent, model.served_by.dropped)
 
 
 def _headers(arrival: Arrival) -> dict[str, str]:

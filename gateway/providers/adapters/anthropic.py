@@ -8,6 +8,7 @@ from typing import Any, Final
 import httpx2
 from anthropic import AsyncAnthropic, AsyncStream, RequestOptions
 
+from gateway.apis.families.changes import without_places
 from gateway.apis.messages import answer as messages
 from gateway.apis.messages.request import headers_from, request_from
 from gateway.core.calls import Completion, Delta, ProviderCall
@@ -67,10 +68,10 @@ class Anthropic:
         return aiter(events)
 
     def _request(self, call: ProviderCall) -> dict[str, Any]:
-        request = {**request_from(call), "model": self._config.sent_name(call.model)}
+        request = {**request_from(call), "model": call.sent_name}
         if self._config.standard_tier:
             request["service_tier"] = self._config.standard_tier
-        return request
+        return without_places(request, self._config.dropped)
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from functools import partial
@@ -19,6 +18,7 @@ from gateway.apis.generate import answer as gemini
 from gateway.apis.generate.request import config_from, contents_from
 from gateway.core.calls import Completion, Delta, ProviderCall
 from gateway.core.errors import Broken, ProviderFailed, Rejected
+from gateway.core.model_names import fits_path
 from gateway.core.providers import GENERATE, ProviderConfig
 from gateway.core.seen import SeenOutput
 from gateway.providers.adapters import sdk_call
@@ -30,8 +30,6 @@ from gateway.upstream.relay import COUNT_TIMEOUT_S
 API_VERSION: Final = "v1beta"  # the SDK's default, v1, lacks system instructions and thoughts
 # Google accepts no more in one request; OpenAI's clients send up to 2048.
 EMBEDDED_AT_ONCE: Final = 100
-# The name becomes part of the path, so it must not be able to address another model.
-_MODEL: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class Google:
@@ -47,6 +45,10 @@ class Google:
             http_options=types.HttpOptions(
                 base_url=config.base_of(GENERATE),
                 api_version=API_VERSION,
+                # Where a base URL is for this API alone, it includes the version.
+                base_url_resource_scope=(
+                    types.ResourceScope.COLLECTION if GENERATE in config.base_urls else None
+                ),
                 # The SDK's aiohttp transport resends a request when the connection breaks.
                 httpx_async_client=self._http,
             ),
@@ -125,8 +127,8 @@ class Google:
         return await sdk_call.aside(self._peer, timeout_s=timeout_s, ask=ask, read=usage_counted)
 
     def _model(self, call: ProviderCall) -> str:
-        name = self._config.sent_name(call.model)
-        if not _MODEL.fullmatch(name):
+        name = call.sent_name
+        if not fits_path(name, of_row=self._config.is_row):
             raise Rejected(f"{name!r} is not a valid Google model name; nothing was sent")
         return name
 

@@ -75,7 +75,7 @@ class Mistral:
 
 def _request(call: ProviderCall, config: ProviderConfig) -> dict[str, Any]:
     request: dict[str, Any] = {
-        "model": config.sent_name(call.model),
+        "model": call.sent_name,
         "messages": [_message(m, is_last=m is call.messages[-1]) for m in call.messages],
         # Otherwise the priority tier may answer, at a price above the bound.
         "service_tier": "standard_only",

@@ -10,7 +10,7 @@ import httpx2
 from openai import AsyncOpenAI, AsyncStream
 
 from gateway.apis.chat import answer as chat
-from gateway.apis.families.changes import BodyChanges
+from gateway.apis.families.changes import without_places
 from gateway.apis.families.openai import cap_name
 from gateway.core.calls import Completion, Delta, ProviderCall
 from gateway.core.providers import CHAT, OPENAI, ProviderConfig
@@ -78,7 +78,7 @@ class OpenAI:
 
 def _request(call: ProviderCall, config: ProviderConfig, *, stream: bool = False) -> dict[str, Any]:
     request: dict[str, Any] = {
-        "model": config.sent_name(call.model),
+        "model": call.sent_name,
         "messages": [{"role": m.role, "content": m.content} for m in call.messages],
     }
     if config.standard_tier:
@@ -94,6 +94,4 @@ def _request(call: ProviderCall, config: ProviderConfig, *, stream: bool = False
         request["stream"] = True
         if config.takes_stream_options:
             request["stream_options"] = {"include_usage": True}
-    changes = BodyChanges(request)
-    changes.drop(config.dropped)
-    return changes.body
+    return without_places(request, config.dropped)

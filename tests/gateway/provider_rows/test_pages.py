@@ -124,6 +124,8 @@ def test_admin_cannot_add_row_of_installation(admin: Client) -> None:
         ({"weight": "1001"}, "weight", "between 0 and 1000"),
         ({"total_s": "0"}, "total_s", "between 0.1 and 86400"),
         ({"models": "a b"}, "models", "not a valid model name"),
+        ({"base_url": "https://[::1"}, "base_url", "Not a valid URL"),
+        ({"base_url": "https://[::1", "preset": "deepseek"}, "base_url", "Not a valid URL"),
     ],
 )
 def test_invalid_value_is_error_at_its_field(
@@ -168,6 +170,14 @@ def test_secret_is_not_sent_to_new_address(admin: Client) -> None:
     assert response.status_code == 302
     config = config_of(Provider.objects.get())
     assert (config.base_url, config.secret) == ("https://other.example.org/v1", "another")
+
+
+def test_secret_that_is_not_needed_is_removed(admin: Client) -> None:
+    admin.post(CREATE, TYPED)
+    row = Provider.objects.get()
+    assert admin.post(f"{PROVIDERS}/{row.pk}", edited(row, auth="None")).status_code == 302
+    changed = Provider.objects.get()
+    assert (changed.auth, changed.secret, config_of(changed).fault) == ("none", "", None)
 
 
 def test_page_cannot_move_row_that_command_let_reach_private_addresses(

@@ -91,7 +91,12 @@ def test_other_host_is_name(host: str) -> None:
     "url",
     [
         *("http://example.org/", "ftp://example.org/", "example.org", "https://", "//example.org"),
-        *("https://user:secret@example.org/", "https://@example.org/", "https://example.org/#part"),
+        *(
+            "https://user:secret@example.org/",
+            "https://@example.org/",
+            "https://example.org/#part",
+            "https://example.org/v1#",
+        ),
         *("https://exa mple.org/", "https://exa%20mple.org/", "https://127.0.0%2e1/"),
         *("https://example.org/\r\nHost: other", "https://[::1", "https://[::1%]/"),
         *("https://example.org:port/", "https://example.org:0/", "https://1.1.1.1;127.0.0.1/"),
