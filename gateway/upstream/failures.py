@@ -94,10 +94,13 @@ class Peer:
 
     def hidden(self, text: str) -> str:
         """Return a vendor's text with everything that looks like a key or an account hidden."""
-        known = text
+        return _ACCOUNT.sub("[account]", _KEY.sub("[key]", self.without_key(text)))
+
+    def without_key(self, text: str) -> str:
+        """Return the text of an answer without the provider's own key, otherwise unchanged."""
         for secret in self._secrets():
-            known = known.replace(secret, "[key]")
-        return _ACCOUNT.sub("[account]", _KEY.sub("[key]", known))
+            text = text.replace(secret, "[key]")
+        return text
 
     def hidden_in(self, value: object) -> object:
         """Return a vendor's error as JSON with keys and accounts hidden."""
@@ -143,10 +146,10 @@ class Peer:
 
 @lru_cache(maxsize=1_000)
 def _forms_of(secret: str) -> tuple[str, ...]:
-    """Return how a secret can be in answers: also as a URL has it, which proxies repeat."""
+    """Return how a secret can be in answers: proxies repeat URLs, and JSON in JSON."""
     if len(secret) < SECRET_MIN_CHARS:
         return ()
-    return tuple(dict.fromkeys((secret, quote_plus(secret))))
+    return tuple(dict.fromkeys((secret, quote_plus(secret), json.dumps(secret)[1:-1])))
 
 
 def failure_from(exc: Exception, traffic: Traffic, *, peer: Peer) -> ProviderFailed:

@@ -57,8 +57,16 @@ async def whole(
             report = await ask(call)
         completion = _finished(peer, read(report, model=call.model), traffic)
     calls = completion.tool_calls[: tool_calls_at_most(call)]
-    named = (replace(each, name=call.tool_names.get(each.name, each.name)) for each in calls)
-    return replace(completion, tool_calls=tuple(named))
+    named = (
+        replace(
+            each,
+            name=call.tool_names.get(each.name, each.name),
+            arguments=peer.without_key(each.arguments),
+        )
+        for each in calls
+    )
+    content = peer.without_key(completion.content)
+    return replace(completion, content=content, tool_calls=tuple(named))
 
 
 async def pieces(
@@ -102,7 +110,7 @@ async def pieces(
                 deltas = reading.feed(event)
             for delta in deltas:
                 if delta.tool_call is None or delta.tool_call.index < calls_at_most:
-                    yield _named(delta, call)
+                    yield _named(_without_key(delta, peer), call)
         completion = reading.completion()
         if completion.finish_reason is None:  # in every API an answer ends with one
             raise Broken(peer.broke_off(""))
@@ -136,6 +144,11 @@ def tool_calls_at_most(call: ProviderCall) -> int:
     if not call.tools:
         return 0
     return 1 if call.parallel_tool_calls is False else TOOL_CALLS_MAX
+
+
+def _without_key(delta: Delta, peer: Peer) -> Delta:
+    content = peer.without_key(delta.content)
+    return delta if content == delta.content else replace(delta, content=content)
 
 
 def _named(delta: Delta, call: ProviderCall) -> Delta:

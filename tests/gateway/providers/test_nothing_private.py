@@ -165,6 +165,17 @@ def test_answer_that_repeats_providers_key_hides_it(
     assert "sk-proj-another0123" in text or stream  # an answer may name what looks like a key
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("vendor", ["openai", "anthropic", "google"])
+def test_answer_through_sdk_that_repeats_providers_key_hides_it(
+    ask: Asking, fake: FakeProvider, vendor: str, stream: bool
+) -> None:
+    fake.answers(vendor=vendor, content=f"The key is {KEYS[vendor]} indeed")
+    reply = ask({"model": MODELS[vendor], "prompt": "Hi", "stream": stream})
+    text = reply.body.decode()
+    assert (reply.status, KEYS[vendor] in text, "[key]" in text) == (200, False, True)
+
+
 def test_content_type_of_plain_answer_is_json(ask: Asking, fake: FakeProvider) -> None:
     _, path, body, _ = STREAMS["chat"]
     fake.answers(vendor="openai", headers={"content-type": "text/html"}, content="<script>")
@@ -202,6 +213,8 @@ def test_word_given_as_key_stays_in_answers(secret: str) -> None:
 
 def test_key_in_repeated_url_is_hidden() -> None:
     peer = Peer(title="Local", secret="a+b/c=d&e 1")
+    quoted = Peer(title="Local", secret='a"b\\c-0123')
+    assert quoted.shown('{"key": "a\\"b\\\\c-0123"}') == '{"key": "[key]"}'
     sentence = 'Post "http://10.0.0.1/v1/chat?key=a%2Bb%2Fc%3Dd%26e+1": connection refused'
     assert peer.shown(sentence) == 'Post "http://10.0.0.1/v1/chat?key=[key]": connection refused'
     assert peer.without_secret(sentence.encode()).decode() == peer.hidden(sentence)
