@@ -102,6 +102,8 @@ def opened(stored: str, *, row: UUID, keys: Sequence[str]) -> str:
     if not stored.startswith(SEALED):
         kind, _, name = source(stored).partition(":")
         return _of_variable(name) if kind + ":" == ENVIRONMENT else _of_file(name)
+    if not keys:
+        raise SecretUnavailable("PULSE_SECRETS_KEY must be set to open a secret in the database")
     secret = _unsealed(stored, row, keys)
     if secret is None:
         raise SecretUnavailable(

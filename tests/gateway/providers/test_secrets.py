@@ -61,6 +61,11 @@ def test_wrong_key_is_reported_without_secret() -> None:
     sentence = fault(stored, row=ROW, keys=[NEW]) or ""
     assert "PULSE_SECRETS_KEY" in sentence
     assert SECRET not in sentence
+
+
+def test_nothing_is_opened_without_key() -> None:
+    stored = seal(SECRET, row=ROW, keys=[OLD])
+    sentence = "PULSE_SECRETS_KEY must be set to open a secret in the database"
     assert fault(stored, row=ROW, keys=[]) == sentence
 
 
