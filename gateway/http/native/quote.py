@@ -22,6 +22,7 @@ from gateway.call.reservation import (
     over_rates,
     without_room,
 )
+from gateway.call.rows import over_rows
 from gateway.call.runtime import Gateway
 from gateway.call.snapshot import OrganizationSnapshot
 from gateway.call.stages import (
@@ -77,7 +78,8 @@ async def quote(gateway: Gateway, principal: Principal, call: Call) -> dict[str,
         providers=await gateway.providers_of(organization),
         counts=True,
     )
-    chosen = await candidate(gateway, requested, alias=organization.alias(call.model))
+    alias = await over_rows(gateway, requested, organization.alias(call.model))
+    chosen = await candidate(gateway, requested, alias=alias)
     live = await read(READS, organization.id, _live, chosen.judged)
     judged: JudgedCall = chosen.judged
     refusal: GatewayError | None = _disabled(organization)

@@ -292,3 +292,30 @@ def test_sealed_conversation_is_not_sent_elsewhere_when_its_row_fails(
         assert _go(ask, _sealed("Say hello")).status == 503
     assert {*_called(vendors)} == {"eu"}
     assert AiRequestLog.objects.filter(attempts__isnull=True).count() == FAILURES_MAX + 1
+
+
+def _quoted(ask: Asking, model: str) -> tuple[bool, str]:
+    quote = ask({"model": model, "prompt": "Hi"}, path="/api/ai/quote").json
+    return quote["allowed"], quote["provider"]
+
+
+def _offers(ask: Asking, model: str) -> str | None:
+    found = ask(method="GET", path=f"/v1/models/{model}")
+    ids = [each["id"] for each in ask(method="GET", path="/v1/models").json["data"]]
+    assert (model.upper() in ids) == (found.status == 200)
+    return found.json["owned_by"] if found.status == 200 else None
+
+
+def test_quote_and_lists_know_every_row_that_shares_name(
+    ask: Asking, row: MakeRow, acme: Organization
+) -> None:
+    row("eu", order=2, regions=["eu"])
+    assert (_quoted(ask, OPENAI), _offers(ask, OPENAI)) == ((True, "eu"), "eu")
+    row("us", order=1)
+    assert (_quoted(ask, OPENAI), _offers(ask, OPENAI)) == ((True, "us"), "us")
+    policy = PolicyFactory.create(org=acme, allowed_models=["region:eu"])
+    assert (_quoted(ask, OPENAI), _offers(ask, OPENAI)) == ((True, "eu"), "eu")
+    assert ask(BARE, path="/v1/chat/completions").status == 200
+    policy.allowed_models = ["region:de"]
+    policy.save()
+    assert (_quoted(ask, OPENAI)[0], _offers(ask, OPENAI)) == (False, None)
