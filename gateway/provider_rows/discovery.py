@@ -32,7 +32,7 @@ from gateway.upstream import untrusted_json
 
 CHECK_TIMEOUT_S: Final = 20.0
 AT_ONCE_MAX: Final = 16
-MODELS_MAX: Final = 2_000
+MODELS_MAX: Final = 50_000
 _NAME_MAX_CHARS: Final = 200
 _LISTS: Final = {
     CHAT: ("/models", {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +14,8 @@ from gateway.providers.rows import config_of
 from orgs.fields import new_id
 from orgs.models import HistoryEvent, Organization, User
 from tests.factories import MembershipFactory, ProviderFactory, RateFactory, UserFactory
+from tests.gateway.local_rows import make_row
+from tests.gateway.small_vendor import SmallVendor
 
 pytestmark = pytest.mark.django_db
 
@@ -219,6 +222,16 @@ def test_check_shows_answer(acme: Organization, admin: Client) -> None:
     row = ProviderFactory.create(org=acme, base_url="https://models.invalid/v1")
     page = admin.post(f"{PROVIDERS}/check", {"name": row.name}).content.decode()
     assert "the host name could not be resolved" in page
+
+
+def test_check_says_that_more_models_are_listed_than_shown(operator: Client) -> None:
+    with SmallVendor() as server:
+        listed = [{"id": f"m{n}"} for n in range(3_000)]
+        server.answers("/v1/models", json.dumps({"data": listed}).encode())
+        make_row("local", base_url=f"{server.url}/v1", auth="none", secret="")
+        page = operator.post(f"{PROVIDERS}/check", {"name": "local"}).content.decode()
+    assert "lists 3000 models. The first 500 are shown." in page
+    assert page.count('name="model"') == 500
 
 
 def test_admin_takes_models(acme: Organization, admin: Client) -> None:
