@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import pytest
@@ -130,6 +130,19 @@ def test_server_is_sent_mapped_name(ask: Asking, server: SmallVendor, way: Way) 
     row_of(server, way, names={NAME.lower(): NAME}, models=["m"])
     body = sent(ask, server, way)
     assert body.get("model", NAME) == NAME
+
+
+@pytest.mark.parametrize("name", ["native at generate", "chat at generate", "generate"])
+def test_url_of_googles_api_alone_has_its_version(
+    ask: Asking, server: SmallVendor, name: str
+) -> None:
+    elsewhere = {"generate": f"{server.url}/v1beta1/publishers/google"}
+    row_of(server, WAYS[name], base_urls=elsewhere)
+    sent(
+        ask,
+        server,
+        replace(WAYS[name], at=f"/v1beta1/publishers/google/models/{NAME}:generateContent"),
+    )
 
 
 # Fields that each request can have, and what is left of them.
