@@ -24,6 +24,7 @@ FOUND_MAX: Final = 10_000  # callers choose the names, so the cache is bounded
 FINE_TUNE: Final = "ft:"
 # Whose models a wildcard stands for behind a prefix that names no vendor (`models/*`).
 _VENDOR_OF_PREFIXES: Final = "google"
+_SEARCHING: Final = re.compile(r"(?:^|[/:])gpt-[^/:]*-search")
 _PATH: Final = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.))*")
 _PART = r"[A-Za-z0-9_](?:[A-Za-z0-9_:@+-]|\.(?!\.))*"
 _ROW_PATH: Final = re.compile(rf"{_PART}(?:/{_PART})*")
@@ -31,8 +32,10 @@ _DATED_NAME = re.compile(rf"(.+?)({DATE})")
 
 
 def always_searches(model_id: str) -> bool:
-    """Whether a model searches the web for every answer: all such ids contain it."""
-    return "-search" in model_id
+    """Whether a model searches the web for every answer: OpenAI's do whose ids say it, also where a
+    reseller has them. Others' names tell nothing.
+    """
+    return _SEARCHING.search(model_id.casefold()) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -139,3 +139,15 @@ def test_name_that_row_maps_is_blocked_by_what_is_sent() -> None:
     model = found("mapped/cheap", mapped)
     assert model.sent_name == "gpt-4o"
     assert model_verdicts(model, [Rule(id="1", name="P", blocked=blocked)]) == ("model_blocked",)
+
+
+@pytest.mark.parametrize(
+    ("name", "searches"),
+    [
+        *(("gpt-4o-search-preview", True), ("proxy/openai/GPT-5-Search-API", True)),
+        *(("proxy/my-search-7b", False), ("local/acme/chatgpt-search", False)),
+        ("proxy/gpt-4o", False),
+    ],
+)
+def test_only_openais_names_say_that_model_always_searches(name: str, searches: bool) -> None:
+    assert found(name).always_searches is searches
