@@ -148,6 +148,8 @@ def _matches(parts: tuple[str, ...], name: str) -> bool:
     first, *middle, last = parts
     if name.startswith(REGION) and not first.startswith(REGION):
         return False
+    if not any(parts):  # `*` alone is all models, whatever their names
+        return True
     place, end = len(first), len(name) - len(last)
     if end < place or not (name.startswith(first) and name.endswith(last)):
         return False

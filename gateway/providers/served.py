@@ -142,7 +142,7 @@ def _bases(name: str, providers: Mapping[str, ProviderConfig], catalog: Catalog)
     write before and behind it (`vendor/name:free`), and never with a provider's own prefix.
     """
     whole = name if name.startswith(FINE_TUNE) else name.partition(":")[0]
-    for each in dict.fromkeys((name, whole, whole.rpartition("/")[2])):
+    for each in dict.fromkeys((name, whole, *(n.rpartition("/")[2] for n in (whole, name)))):
         if not (_has_prefix(each, providers) or each.startswith(REGION)):
             yield each
         if (model := catalog.find(each)) is not None:

@@ -146,7 +146,7 @@ class CountBody:
 
 
 def _check_vendor(model: Model, path: str) -> None:
-    # No model of OpenAI's has a slash, which a policy's `*` does not match; a count needs no price.
+    # No model of OpenAI's has a slash, which `gpt-*` does not match; a count needs no price.
     is_unknown = "/" in model.id and not model.served_by.is_row
     if RESPONSES not in model.served_by.dialects or model.makes_embeddings or is_unknown:
         raise not_served(model.id, path, "an OpenAI model that answers")
