@@ -64,6 +64,13 @@ class RateLimit:
         """Return the limit of a kind, or None."""
         return self.figures.get(kind)
 
+    def tokens_of(self, tokens: int) -> int:
+        """Return the tokens that a call takes: what a minute has at most.
+
+        One that needs more is refused, or has a lower output cap: a watched limit writes none.
+        """
+        return min(tokens, self.tokens_per_minute or 0)
+
 
 @frozen
 class TakenRate:
@@ -136,7 +143,8 @@ class RateState:
     def lacking(self, tokens: int) -> Iterator[tuple[RateKind, float]]:
         """Yield what keeps out a call of so many tokens, with the seconds until it would not."""
         for kind in self.limit.figures:
-            wait_s = self.wait_s(kind, tokens if kind is RateKind.TOKENS else 1)
+            needed = self.limit.tokens_of(tokens) if kind is RateKind.TOKENS else 1
+            wait_s = self.wait_s(kind, needed)
             if wait_s is not None:
                 yield kind, wait_s
 

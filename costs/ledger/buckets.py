@@ -52,10 +52,9 @@ class Buckets:
             bucket = self._refilled(request.org_id, limit)
             if limit.is_watched and any(state_at(self.now, limit, bucket).lacking(request.tokens)):
                 continue
-            has_tokens = limit.tokens_per_minute is not None
             rate = TakenRate(
                 bucket_id=bucket.id,
-                tokens=request.tokens if has_tokens else 0,
+                tokens=limit.tokens_of(request.tokens),
                 requests_per_minute=limit.requests_per_minute,
                 tokens_per_minute=limit.tokens_per_minute,
             )

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import Max, Q, QuerySet, Sum
 
-from costs.core.admission import ORG_SCOPE, Limit
+from costs.core.admission import ORG_SCOPE, SESSION_SCOPE, Limit
 from costs.core.calendar.periods import clipped, local_day
 from costs.models import DailyCost, Period
 from orgs.core.spelling import folded
@@ -108,3 +108,19 @@ def open_periods(
             )
         )
     Period.objects.bulk_create(new, batch_size=500)
+
+
+def end_sessions(organization: Organization, *, now: datetime) -> None:
+    """End the periods of sessions, where calls come to count in them after a time without.
+
+    RESERVE begins others with what their sessions have cost by then. The caller's transaction has
+    locked the organization.
+    """
+    current = Period.objects.filter(
+        org=organization,
+        scope__startswith=SESSION_SCOPE,
+        starts_at__lt=now,
+        ends_at__gt=now,
+    )
+    list(current.order_by("id").select_for_update().values_list("id", flat=True))
+    current.update(ends_at=now)

@@ -19,6 +19,7 @@ from gateway.call.stages import (
     RefusedCall,
     RequestedCall,
     ResolvedCall,
+    output_cap_by,
 )
 from gateway.core import bounds
 from gateway.core.calls import ProviderCall
@@ -29,7 +30,8 @@ from gateway.core.usage_bound import BY_BYTES, BY_COUNT, BY_ROOM, BY_TOKENS
 from gateway.guards.budgets import BudgetRule
 from gateway.guards.dimensions import refusal_for_dimensions
 from gateway.guards.policies import refusal_for_model, refusal_for_searches, refusal_for_tokens
-from gateway.guards.sessions import limit_of_session
+from gateway.guards.rule_sets import RuleSet
+from gateway.guards.sessions import SessionRule
 from gateway.providers.input_counts import InputCounts, has_count, input_count_of
 from gateway.providers.registry import sdk_of
 from gateway.providers.served import served, served_model
@@ -216,7 +218,7 @@ def _resolved(requested: RequestedCall, named: str, catalog: Catalog) -> Resolve
         rules=rules,
         verdicts=rules.of_all(organization.verdicts_on(model)) if model.id else (),
         budgets=budgets,
-        session=limit_of_session(rules.session_rule, requested.principal.session),
+        session=_session_of(requested, rules),
     )
     refusal = refusal_for_model(resolved.verdicts, named=named.strip(), rules=rules.rules)
     if refusal is None and rules.requirements:
@@ -224,9 +226,17 @@ def _resolved(requested: RequestedCall, named: str, catalog: Catalog) -> Resolve
     return resolved if refusal is None else RefusedCall(refusal=refusal, reached=resolved)
 
 
+def _session_of(requested: RequestedCall, rules: RuleSet) -> SessionRule | None:
+    """Return the session in which the call counts, if any policy of the organization limits any."""
+    session = requested.principal.session
+    if session is None or not requested.organization.rules.limits_sessions:
+        return None
+    return SessionRule(session_id=session.id, rules=rules.of_sessions)
+
+
 async def _capped(resolved: ResolvedCall) -> CappedCall:
     requested, model = resolved.requested, resolved.model
-    usage_bound, limit = requested.call.usage_bound, resolved.rules.token_limit
+    usage_bound, limit = requested.call.usage_bound, resolved.rules.counted_tokens_limit
     counted_text = counted_tokens = None
     if (
         requested.counts
@@ -237,15 +247,8 @@ async def _capped(resolved: ResolvedCall) -> CappedCall:
         caller = requested.organization.id
         counted_text = await count_tokens_async(usage_bound, model, caller=caller)
         counted_tokens = bounds.counted_tokens(usage_bound, model, counted=counted_text)
-    kept_tokens = bounds.kept_tokens(usage_bound, model)
-    cap = bounds.output_cap(
-        model,
-        output=usage_bound.output,
-        text_tokens=kept_tokens + (counted_text or 0),
-        input_tokens=counted_tokens or 0,
-        token_limit=limit,
-        output_limit=resolved.rules.output_limit,
-        is_limited=resolved.is_limited,
+    cap = output_cap_by(
+        resolved.rules, resolved, counted_text=counted_text, counted_tokens=counted_tokens
     )
     searches = resolved.rules.searches_limit
     cap = replace(cap, is_limited=resolved.is_limited, searches=searches)
@@ -278,7 +281,7 @@ def _may_fill_context(resolved: ResolvedCall) -> bool:
 
 
 def _refusal_for_tokens(capped: CappedCall) -> Refused | None:
-    requested, needed = capped.resolved.requested, capped.needed_tokens
+    requested, needed = capped.resolved.requested, capped.needed
     if needed is None or requested.call.usage_bound.is_free:
         return None
     return refusal_for_tokens(needed, rules=capped.resolved.rules.enforced)

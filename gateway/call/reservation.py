@@ -22,11 +22,12 @@ from costs.core.admission import (
     room_of,
     unspent_of,
 )
-from costs.core.rate_limits import RateState
+from costs.core.rate_limits import RateLimit, RateState
 from costs.core.rates import FREE
 from costs.ledger.writer import LedgerUnavailable, OrganizationLocked
 from gateway.call.call_stream import CallStream
 from gateway.call.candidates import Candidate
+from gateway.call.decision import decision_trace, least_of_watched
 from gateway.call.fingerprints import Fingerprints, fingerprints_of
 from gateway.call.judgement import within
 from gateway.call.records.entries import Opening, since_ms
@@ -38,7 +39,6 @@ from gateway.call.stages import (
     JudgedCall,
     RefusedCall,
     cost_limits_of,
-    decision_trace,
     limits_of,
     rules_of,
 )
@@ -47,7 +47,8 @@ from gateway.core.attempts import Trail
 from gateway.core.calls import Call, Principal, ProviderCall
 from gateway.core.errors import Refused
 from gateway.core.model_names import NAME_MAX_CHARS
-from gateway.guards.rates import explained_rates
+from gateway.guards.policies import OK, PolicyMode
+from gateway.guards.rates import explained_rates, rate_scope
 from orgs.core.frozen import frozen
 from orgs.fields import new_id
 
@@ -267,9 +268,21 @@ def _request(running: RunningCall, chosen: Candidate, fingerprints: Fingerprints
         record_if_spent=is_lowest,
         may_wait=trail.failure is None and not running.waiter.is_over,
         entry=opening,
-        rate_limits=rules_of(judged).rates if bounded else (),
+        rate_limits=_rates(judged, opening.trace) if bounded else (),
         tokens=bounded.capped.rated_tokens if bounded else 0,
     )
+
+
+def _rates(judged: JudgedCall, trace: Mapping[str, Any]) -> tuple[RateLimit, ...]:
+    """Return the rates that a call takes from: of a watched policy only if that would let it pass
+    otherwise.
+    """
+    refused = {
+        rate_scope(entry["id"])
+        for entry in trace["policies"]
+        if entry.get("mode") == PolicyMode.WATCH and entry["verdict"] != OK
+    }
+    return tuple([rate for rate in rules_of(judged).rates if rate.scope not in refused])
 
 
 def _opening(running: RunningCall, chosen: Candidate, prompt_hash: str) -> Opening:
@@ -287,6 +300,7 @@ def _opening(running: RunningCall, chosen: Candidate, prompt_hash: str) -> Openi
         session=resolved.session if resolved else None,
         refusal=judged.refusal if isinstance(judged, RefusedCall) else None,
         trace=_traced(running.waiter, judged),
+        least_of_watched=least_of_watched(judged),
         rates=priced.rates if priced else None,
         started_s=trail.started_s,
         past=trail.past.passing(*(passed_over(refused, name) for name, refused in chosen.passed)),

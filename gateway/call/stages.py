@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 from costs.core.admission import Limit
@@ -15,10 +14,10 @@ from gateway.core import bounds
 from gateway.core.calls import Call, Outgoing, Principal
 from gateway.core.errors import GatewayError
 from gateway.core.model_names import Model
-from gateway.core.usage_bound import BY_BYTES, OutputCap, ToolUses, UsageBound
+from gateway.core.usage_bound import BY_BYTES, OutputCap, OutputLimits, ToolUses, UsageBound
 from gateway.guards.budgets import BudgetRule
 from gateway.guards.cost_limits import CostLimit
-from gateway.guards.policies import explained
+from gateway.guards.policies import NeededTokens, Rule
 from gateway.guards.rule_sets import RuleSet
 from gateway.guards.sessions import SessionRule
 from gateway.providers.rows import ProviderBook
@@ -96,8 +95,11 @@ class ResolvedCall:
     @property
     def is_limited(self) -> bool:
         """Whether a limit applies to the call, so that it needs a bound."""
-        is_in_session = self.session is not None
-        return self.rules.is_limited or is_in_session or any(rule.is_hard for rule in self.budgets)
+        return (
+            self.rules.is_limited
+            or bool(self.session and self.session.rules)
+            or any(rule.is_hard for rule in self.budgets)
+        )
 
 
 @frozen
@@ -114,18 +116,61 @@ class CappedCall:
     counted_tokens: int | None = None
 
     @property
-    def needed_tokens(self) -> int | None:
-        """Counted input plus the output of all choices; None if not counted."""
+    def needed(self) -> NeededTokens | None:
+        """The tokens that it needs; None if not counted."""
         if self.counted_tokens is None:
             return None
-        asked = self.resolved.requested.call.usage_bound.output
-        output = asked and asked.with_cap(self.cap)
-        return self.counted_tokens + bounds.output_tokens_at_most(output, self.resolved.model)
+        return self._needed(self.cap)
+
+    def needed_by(self, rule: Rule) -> NeededTokens | None:
+        """Return the tokens that it would need by a policy: a watched one lowers no cap, and is
+        judged as if it did.
+        """
+        if self.counted_tokens is None or not rule.is_watched:
+            return self.needed
+        return self._needed(self.cap_if_on(rule))
+
+    def cap_if_on(self, watched: Rule) -> OutputCap:
+        """Return the output cap that it would have if a watched policy were on."""
+        return output_cap_by(
+            self.resolved.rules.if_on(watched),
+            self.resolved,
+            counted_text=self.counted_text,
+            counted_tokens=self.counted_tokens,
+        )
 
     @property
     def rated_tokens(self) -> int:
         """The tokens that it takes from rates; none of a call that is free."""
-        return 0 if self.resolved.usage_bound.is_free else self.needed_tokens or 0
+        needed = self.needed
+        return 0 if needed is None or self.resolved.usage_bound.is_free else needed.sent
+
+    def _needed(self, cap: OutputCap) -> NeededTokens:
+        asked = self.resolved.usage_bound.output
+        sent = self._with(asked and asked.with_cap(cap))
+        is_own_cap = asked is not None and asked.max_tokens is not None
+        return NeededTokens(asked=self._with(asked) if is_own_cap else sent, sent=sent)
+
+    def _with(self, output: OutputLimits | None) -> int:
+        """Return the counted input with this output."""
+        counted = self.counted_tokens or 0
+        return counted + bounds.output_tokens_at_most(output, self.resolved.model)
+
+
+def output_cap_by(
+    rules: RuleSet, resolved: ResolvedCall, *, counted_text: int | None, counted_tokens: int | None
+) -> OutputCap:
+    """Return the output cap of a call by these policies."""
+    usage_bound, model = resolved.usage_bound, resolved.model
+    return bounds.output_cap(
+        model,
+        output=usage_bound.output,
+        text_tokens=bounds.kept_tokens(usage_bound, model) + (counted_text or 0),
+        input_tokens=counted_tokens or 0,
+        token_limit=rules.token_limit,
+        output_limit=rules.output_limit,
+        is_limited=rules.is_limited or resolved.is_limited,
+    )
 
 
 @frozen
@@ -291,70 +336,8 @@ def limits_of(judged: JudgedCall) -> tuple[Limit, ...]:
     return tuple([each.limit for each in cost_limits_of(judged)])
 
 
-def decision_trace(judged: JudgedCall) -> dict[str, Any]:
-    """Return the decision trace: what was checked, in order."""
-    requested, resolved, capped = judged.requested, judged.resolved, judged.capped
-    priced = judged.priced
-    call, organization, rules = requested.call, requested.organization, rules_of(judged).rules
-    policies = explained(
-        rules,
-        verdicts=resolved.verdicts if resolved else (),
-        dimensions=call.dimensions,
-        values=requested.named_by(resolved.model.provider if resolved else None),
-        needed_tokens=capped.needed_tokens if capped else None,
-        searches=priced.uses.searches if priced else 0,
-    )
-    return {
-        "model": {
-            "requested": call.model,
-            "meant": resolved.model.id if resolved else None,
-            "provider": resolved.model.provider if resolved else None,
-        },
-        "input": {
-            "bytes": resolved.text_bytes if resolved else 0,
-            "counted_tokens": capped.counted_tokens if capped else None,
-            "kept_tokens": (
-                bounds.kept_tokens(call.usage_bound, resolved.model)
-                if resolved and call.usage_bound.kept
-                else None
-            ),
-        },
-        "output_cap": cap_tokens(judged),
-        "output_cap_by": capped.cap.by if capped and call.usage_bound.output else None,
-        "output_cap_asked": call.usage_bound.output and call.usage_bound.output.max_tokens,
-        "web_searches": priced.uses.searches if priced else None,
-        "unknown": list(call.usage_bound.unknown),
-        "adjustments": list(priced.outgoing.adjustments) if priced else [],
-        "answers": output.choices if (output := call.usage_bound.output) else 1,
-        "bound_nanoeur": judged.bound_nanoeur,
-        "bound_by": _bound_by(judged),
-        **_slices(judged),
-        "policies": policies,
-        "policies_left_out": len(rules) - len(policies),
-        "policies_of_other_calls": len(organization.rules.rules) - len(rules),
-        "config_version": organization.config_version,
-    }
-
-
 def cap_tokens(judged: JudgedCall) -> int | None:
     """Return the cap as it is sent, else as it was decided."""
     if judged.priced is not None and judged.priced.sent_cap is not None:
         return judged.priced.sent_cap
     return judged.capped.cap.tokens if judged.capped else None
-
-
-def _slices(judged: JudgedCall) -> dict[str, Any]:
-    """Return how a call is held whose hold grows with its output."""
-    bounded = judged.reached if isinstance(judged, RefusedCall) else judged
-    if not isinstance(bounded, BoundedCall) or bounded.slice_tokens is None:
-        return {}
-    return {
-        "hold": "slices",
-        "slice_tokens": bounded.slice_tokens,
-        "whole_bound_nanoeur": bounded.whole_nanoeur,
-    }
-
-
-def _bound_by(judged: JudgedCall) -> str:
-    bounded = judged.reached if isinstance(judged, RefusedCall) else judged
-    return bounded.bound_by if isinstance(bounded, BoundedCall) else BY_BYTES

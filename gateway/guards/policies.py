@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR
@@ -30,6 +30,8 @@ WAIT_S: Final = 20
 WAIT_MAX_S: Final = 3600
 WEB_SEARCH_LIMIT: Final = "web_search_limit"
 DAILY_COST_LIMIT: Final = "daily_cost_limit"
+# Of a session's refusals: the contract has no code of its own for it.
+SESSION_LIMIT: Final = "budget_limit"
 # What a policy can name calls by. A key is named by the first of its rotations.
 NAMED_BY: Final = ("key_id", *DIMENSIONS, "provider", "channel")
 # Of more policies, a trace keeps the relevant ones: a thousand took 100 KB per request and cost
@@ -116,10 +118,25 @@ class Rule:
         return self.web_searches_per_request == 0
 
     @property
+    def limits_sessions(self) -> bool:
+        """Whether it limits the cost of sessions."""
+        return self.max_cost_per_session_nanoeur is not None
+
+    @property
     def tokens_at_most(self) -> int | None:
         """The most tokens that a request may need: more than a minute's never come."""
         limits = (self.max_tokens_per_request, self.tokens_per_minute)
         return min((limit for limit in limits if limit is not None), default=None)
+
+
+@frozen
+class NeededTokens:
+    """Counted input plus the output of all choices: with the cap that the caller `asked` for, if
+    any, and with the one that is `sent`, which a policy may have lowered.
+    """
+
+    asked: int
+    sent: int
 
 
 def model_verdicts(model: Model, rules: Iterable[Rule]) -> tuple[str, ...]:
@@ -158,24 +175,39 @@ def refusal_for_model(
     return None
 
 
-def refusal_for_tokens(needed: int, *, rules: Sequence[Rule]) -> Refused | None:
-    """Return the refusal of too many tokens (counted input plus output cap), or None.
+def refusal_for_tokens(needed: NeededTokens, *, rules: Sequence[Rule]) -> Refused | None:
+    """Return the refusal of too many tokens, or None.
 
     The policy with the smallest limit gives it.
     """
-    limits = [
-        (limit, rule)
+    over = [
+        (*each, rule.name)
         for rule in rules
-        if (limit := rule.tokens_at_most) is not None and not rule.is_watched
+        if not rule.is_watched
+        for each in _exceeded(rule, needed)
     ]
-    if not limits:
+    if not over:
         return None
-    limit, rule = min(limits, key=itemgetter(0))
-    if needed <= limit:
-        return None
-    per = "request" if limit == rule.max_tokens_per_request else "minute"
-    sentence = f'Request needs up to {needed} tokens; policy "{rule.name}" allows {limit} per {per}'
+    limit, tokens, per, name = min(over, key=itemgetter(0))
+    sentence = f'Request needs up to {tokens} tokens; policy "{name}" allows {limit} per {per}'
     return Refused("token_limit", sentence)
+
+
+def _exceeded(rule: Rule, needed: NeededTokens) -> list[tuple[int, int, str]]:
+    """Return the limits of tokens that a request exceeds, with what it needs, and per what.
+
+    A lowered output cap saves tokens of a minute, but makes no request smaller than what its caller
+    asked for.
+    """
+    limits = (
+        (rule.max_tokens_per_request, needed.asked, "request"),
+        (rule.tokens_per_minute, needed.sent, "minute"),
+    )
+    return [
+        (limit, tokens, per)
+        for limit, tokens, per in limits
+        if limit is not None and tokens > limit
+    ]
 
 
 def refusal_for_searches(searches: int, *, rules: Sequence[Rule]) -> Refused | None:
@@ -220,19 +252,19 @@ def explained(  # noqa: PLR0913  all that a policy can refuse
     verdicts: Sequence[str],
     dimensions: Dimensions,
     values: Mapping[str, str],
-    needed_tokens: int | None,
+    needed_by: Callable[[Rule], NeededTokens | None],
     searches: int = 0,
 ) -> list[dict[str, object]]:
     """Return each policy's own verdict, for the decision trace.
 
     `verdicts` are those on the model, empty if the model is unknown; `values` are those that calls
-    are named by; `needed_tokens` is None if they were not counted; `searches` are those that the
-    provider could make. The ledger adds verdicts on the day's cost. A refusal for a dimension has
-    its name. Of more than EXPLAINED_MAX, those that refuse and those with a limit per day, the
-    smallest first, come before the others.
+    are named by; `needed_by` returns the tokens that it needs by a policy, None if they were not
+    counted; `searches` are those that the provider could make. The ledger adds verdicts on the
+    day's cost. A refusal for a dimension has its name. Of more than EXPLAINED_MAX, those that
+    refuse and those with a limit per day, the smallest first, come before the others.
     """
     judged = [
-        (rule, *_verdict(rule, verdict, dimensions, needed_tokens, searches))
+        (rule, *_verdict(rule, verdict, dimensions, needed_by(rule), searches))
         for rule, verdict in zip_longest(rules, verdicts, fillvalue=NOT_CHECKED)
         if isinstance(rule, Rule)
     ]
@@ -264,28 +296,34 @@ def _why(rule: Rule, values: Mapping[str, str]) -> dict[str, str | None]:
     return {name: values.get(name) for name, _ in rule.applies_to.named}
 
 
-def explained_costs(
+def explained_costs(  # noqa: PLR0913  keyword-only; all that a policy's cost is judged by
     entries: Sequence[Mapping[str, object]],
     rules: Sequence[Rule],
     before: Mapping[str, Balance],
     *,
     bound_nanoeur: int,
+    least_of_watched: Mapping[str, int],
+    of_session: Balance | None = None,
 ) -> list[Mapping[str, object]]:
     """Return the policies of a trace with verdicts on their cost per day.
 
-    `before` are the balances by scope before the call was held, empty if no room was requested.
+    `before` are the balances by scope before the call was held, empty if no room was requested. A
+    watched policy is judged on what the call would hold at least by it, and on its session, too: of
+    those that are on, the trace has the session by itself.
     """
-    limited = {
-        rule.id: (rule.max_cost_per_day_nanoeur, before[rule.cost_scope])
-        for rule in rules
-        if rule.max_cost_per_day_nanoeur is not None and rule.cost_scope in before
-    }
-    return [
-        {**entry, **_on_cost(*limited[str(entry["id"])], bound_nanoeur)}
-        if entry["id"] in limited and entry["verdict"] == OK
-        else entry
-        for entry in entries
-    ]
+    by_id = {rule.id: rule for rule in rules}
+    explained: list[Mapping[str, object]] = []
+    for entry in entries:
+        rule = by_id[str(entry["id"])]
+        amount = least_of_watched.get(rule.id, bound_nanoeur)
+        limit, day = rule.max_cost_per_day_nanoeur, before.get(rule.cost_scope)
+        if entry["verdict"] == OK and limit is not None and day is not None:
+            entry = {**entry, **_on_cost(limit, day, amount)}
+        limit = rule.max_cost_per_session_nanoeur
+        if entry["verdict"] == OK and rule.is_watched and limit is not None and of_session:
+            entry = {**entry, "verdict": verdict_on_cost(limit, of_session, amount, SESSION_LIMIT)}
+        explained.append(entry)
+    return explained
 
 
 def is_refused_by_watched(entries: Iterable[Mapping[str, object]]) -> bool | None:
@@ -297,22 +335,26 @@ def is_refused_by_watched(entries: Iterable[Mapping[str, object]]) -> bool | Non
 
 
 def _on_cost(limit_nanoeur: int, balance: Balance, bound_nanoeur: int) -> dict[str, object]:
-    balance = replace(balance, limit_nanoeur=limit_nanoeur)
-    verdict = OK
-    if not balance.has_room_for(bound_nanoeur):
-        verdict = DAILY_COST_LIMIT if balance.is_too_full_for(bound_nanoeur) else HELD_CODE
     return {
-        "verdict": verdict,
+        "verdict": verdict_on_cost(limit_nanoeur, balance, bound_nanoeur, DAILY_COST_LIMIT),
         "charged_nanoeur": balance.charged_nanoeur,
         "held_nanoeur": balance.held_nanoeur,
     }
+
+
+def verdict_on_cost(limit_nanoeur: int, balance: Balance, bound_nanoeur: int, code: str) -> str:
+    """Return the verdict of a limit of money: ok, `code` if it is spent, or that of a held one."""
+    balance = replace(balance, limit_nanoeur=limit_nanoeur)
+    if balance.has_room_for(bound_nanoeur):
+        return OK
+    return code if balance.is_too_full_for(bound_nanoeur) else HELD_CODE
 
 
 def _verdict(
     rule: Rule,
     on_model: str,
     dimensions: Dimensions,
-    needed_tokens: int | None,
+    needed: NeededTokens | None,
     searches: int,
 ) -> tuple[str, str | None]:
     """Return a policy's verdict, and the dimension that it is about, if it is about one."""
@@ -320,7 +362,6 @@ def _verdict(
         return on_model, None
     if rule.requirements is not None and (failed := rule.requirements.failed(dimensions)):
         return failed
-    limit = rule.tokens_at_most
-    if limit is not None and needed_tokens is not None and needed_tokens > limit:
+    if needed is not None and _exceeded(rule, needed):
         return "token_limit", None
     return WEB_SEARCH_LIMIT if searches and rule.allows_no_search else OK, None

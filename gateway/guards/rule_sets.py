@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import attrgetter
 from typing import Final
@@ -60,10 +60,9 @@ class RuleSet:
         return min(limits, key=attrgetter("most"), default=None)
 
     @cached_property
-    def session_rule(self) -> Rule | None:
-        """The policy with the smallest limit per session, the first if several have it."""
-        limited = [rule for rule in self.enforced if rule.max_cost_per_session_nanoeur is not None]
-        return min(limited, key=attrgetter("max_cost_per_session_nanoeur"), default=None)
+    def of_sessions(self) -> tuple[Rule, ...]:
+        """The policies that limit sessions."""
+        return tuple([rule for rule in self.enforced if rule.limits_sessions])
 
     @cached_property
     def days(self) -> tuple[DayLimit, ...]:
@@ -108,6 +107,28 @@ class RuleSet:
             or any(day.rules for day in self.days)
         )
 
+    @cached_property
+    def watched_costs(self) -> tuple[Rule, ...]:
+        """The watched policies with a limit of money."""
+        return tuple(
+            [
+                rule
+                for rule in self.rules
+                if rule.is_watched
+                and (rule.max_cost_per_day_nanoeur is not None or rule.limits_sessions)
+            ]
+        )
+
+    def if_on(self, watched: Rule) -> RuleSet:
+        """Return what would limit the call if a watched policy were on, too."""
+        return RuleSet(rules=(*self.enforced, replace(watched, is_watched=False)))
+
+    @cached_property
+    def counted_tokens_limit(self) -> int | None:
+        """The smallest limit of tokens, also of watched policies: it has to be counted for them."""
+        limits = (rule.tokens_at_most for rule in self.rules)
+        return min((limit for limit in limits if limit is not None), default=None)
+
     def of_all(self, verdicts: Sequence[str]) -> tuple[str, ...]:
         """Return its policies' verdicts, of those of all of the organization's policies."""
         return tuple([verdicts[place] for place in self.places])
@@ -122,6 +143,8 @@ class RuleIndex:
 
     def __init__(self, rules: Iterable[Rule] = ()) -> None:
         self.rules = tuple(rules)
+        # Then all calls of a session count in it, also those that no such policy names.
+        self.limits_sessions = any(rule.limits_sessions for rule in self.rules)
         self._naming = [place for place, rule in enumerate(self.rules) if rule.applies_to]
         self._sets: dict[tuple[int, ...], RuleSet] = {}
 

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR
+from operator import attrgetter
 from typing import Final
 
 from costs.core.admission import Balance, Limit, session_scope
 from costs.core.calendar.periods import BudgetWindow
 from costs.core.money import format_eur
-from gateway.core.calls import Session
-from gateway.core.errors import HELD_CODE, NoRoom
+from gateway.core.errors import NoRoom
 from gateway.guards.budgets import BudgetRule, explained_budgets
-from gateway.guards.policies import NOT_CHECKED, OK, WAIT_S, Rule
+from gateway.guards.policies import NOT_CHECKED, SESSION_LIMIT, WAIT_S, Rule, verdict_on_cost
 from orgs.core.frozen import frozen
 
-# Of its refusals: the contract has no code of its own for it.
-CODE: Final = "budget_limit"
 PER: Final = "session"
 RETRY_HELD_S: Final = 1
 # The limit never resets. Clients need a wait; Gemini CLI repeats a call with one of minutes.
@@ -26,14 +25,24 @@ RETRY_SPENT_S: Final = 86_400
 
 @frozen
 class SessionRule:
-    """The tightest limit of a call's session, and the policy that has it."""
+    """What a call's session may cost by `rules`: without any its calls count, and none is refused.
 
-    policy_id: str
-    policy: str
+    Only so does a limit know of calls that its policy does not name, or watches.
+    """
+
     session_id: str
-    limit_nanoeur: int
-    wait_s: int = WAIT_S
-    holds_slices: bool = False
+    rules: tuple[Rule, ...] = ()
+
+    @property
+    def tightest(self) -> Rule | None:
+        """The policy with the smallest limit, the first if several have it."""
+        return min(self.rules, key=attrgetter("max_cost_per_session_nanoeur"), default=None)
+
+    @property
+    def limit_nanoeur(self) -> int | None:
+        """The smallest limit."""
+        rule = self.tightest
+        return rule.max_cost_per_session_nanoeur if rule else None
 
     @property
     def limit(self) -> Limit:
@@ -49,40 +58,38 @@ class SessionRule:
 
     @property
     def refuses_by(self) -> tuple[str, str] | None:
-        """The policy's id and name."""
-        return self.policy_id, self.policy
+        """The tightest policy's id and name."""
+        rule = self.tightest
+        return (rule.id, rule.name) if rule else None
 
     def waits_s(self, balance: Balance, *, amount_nanoeur: int) -> int:
-        """Return how long a call may wait for room."""
-        return self.wait_s
+        """Return how long a call may wait for room: the shortest time of policies without it."""
+        full = [
+            rule.wait_s
+            for rule in self.rules
+            if not replace(balance, limit_nanoeur=rule.max_cost_per_session_nanoeur).has_room_for(
+                amount_nanoeur
+            )
+        ]
+        tightest = self.tightest
+        return min(full, default=tightest.wait_s if tightest else WAIT_S)
 
     def refusal(self, *, bound_nanoeur: int, balance: Balance, now: datetime) -> NoRoom:
         """Return the refusal of a call that exceeds what is left of its session.
 
         It can be retried if calls in flight hold what is missing; a session that is spent stays so.
         """
+        rule = self.tightest
+        if rule is None:
+            raise AssertionError("only a limit can leave no room")
         sentence = (
             f"Request could cost up to {format_eur(bound_nanoeur, ROUND_CEILING)}; "
-            f'policy "{self.policy}" allows {format_eur(self.limit_nanoeur)} per session '
+            f'policy "{rule.name}" allows {format_eur(self.limit_nanoeur or 0)} per session '
             f"and {format_eur(balance.left_nanoeur or 0, ROUND_FLOOR)} are left"
         )
         is_held = not balance.is_too_full_for(bound_nanoeur)
         retry_after_s = RETRY_HELD_S if is_held else RETRY_SPENT_S
-        return NoRoom(CODE, sentence, is_held=is_held, retry_after_s=retry_after_s)
-
-
-def limit_of_session(rule: Rule | None, session: Session | None) -> SessionRule | None:
-    """Return the limit by a policy of a call's session, or None without either."""
-    if rule is None or session is None:
-        return None
-    return SessionRule(
-        policy_id=rule.id,
-        policy=rule.name,
-        session_id=session.id,
-        limit_nanoeur=rule.max_cost_per_session_nanoeur or 0,
-        wait_s=rule.wait_s,
-        holds_slices=rule.holds_slices,
-    )
+        return NoRoom(SESSION_LIMIT, sentence, is_held=is_held, retry_after_s=retry_after_s)
 
 
 def explained_limits(
@@ -103,21 +110,23 @@ def explained_limits(
         explained["budgets"] = explained_budgets(
             budgets, before[:count], bound_nanoeur=bound_nanoeur
         )
-    if session is not None:
+    tightest = session.tightest if session else None
+    if tightest is not None:
         balance = before[count] if before else None
-        explained["session"] = _explained(session, balance, bound_nanoeur)
+        explained["session"] = _explained(tightest, balance, bound_nanoeur)
     return explained
 
 
-def _explained(rule: SessionRule, balance: Balance | None, bound_nanoeur: int) -> dict[str, object]:
-    verdict = NOT_CHECKED if balance is None else OK
-    if balance is not None and not balance.has_room_for(bound_nanoeur):
-        verdict = CODE if balance.is_too_full_for(bound_nanoeur) else HELD_CODE
+def _explained(rule: Rule, balance: Balance | None, bound_nanoeur: int) -> dict[str, object]:
+    limit_nanoeur = rule.max_cost_per_session_nanoeur or 0
+    verdict = NOT_CHECKED
+    if balance is not None:
+        verdict = verdict_on_cost(limit_nanoeur, balance, bound_nanoeur, SESSION_LIMIT)
     return {
-        "id": rule.policy_id,
-        "name": rule.policy,
+        "id": rule.id,
+        "name": rule.name,
         "span": PER,
-        "limit_nanoeur": rule.limit_nanoeur,
+        "limit_nanoeur": limit_nanoeur,
         "verdict": verdict,
         "charged_nanoeur": balance.charged_nanoeur if balance else None,
         "held_nanoeur": balance.held_nanoeur if balance else None,

@@ -15,7 +15,7 @@ from uuid import UUID
 from django.db import transaction
 from django.utils.timezone import now
 
-from costs.ledger.new_periods import open_periods
+from costs.ledger.new_periods import end_sessions, open_periods
 from gateway.core.model_entries import fault_in_total, wildcards_in
 from gateway.guards.policies import WAIT_S, AppliesTo, HoldMode, PolicyMode, applies_to
 from gateway.models import Policy
@@ -107,7 +107,8 @@ def recounted(policy: Policy) -> Iterator[None]:
     """Save a policy as it is now; if its cost per day comes to count other calls than it has, it
     counts them again.
 
-    So what it missed while it was off, or counted of others, is recovered.
+    So what it missed while it was off, or counted of others, is recovered. So is what sessions have
+    cost while no policy limited them.
     """
     with transaction.atomic():
         organization = locked(policy.org_id)
@@ -115,7 +116,12 @@ def recounted(policy: Policy) -> Iterator[None]:
         is_recounted = counts_calls(policy) and (not saved or _counted(policy) != _counted(saved))
         if is_recounted and saved:
             policy.revision = saved.revision + 1
+        begins_sessions = _limits_sessions(policy) and not any(
+            map(_limits_sessions, organization.policies.all())
+        )
         yield
+        if begins_sessions:
+            end_sessions(organization, now=now())
         if is_recounted:
             open_periods(organization, counting_of(policy), now=now())
 
@@ -138,6 +144,10 @@ def counts_calls(policy: Policy) -> bool:
     """Whether a policy has a cost per day of its own in the ledger."""
     is_limited = policy.max_cost_per_day_nanoeur is not None
     return bool(policy.applies_to) and is_limited and policy.mode != PolicyMode.OFF
+
+
+def _limits_sessions(policy: Policy) -> bool:
+    return policy.max_cost_per_session_nanoeur is not None and policy.mode != PolicyMode.OFF
 
 
 def _counted(policy: Policy) -> tuple[bool, AppliesTo]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import field
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -34,6 +35,8 @@ ERROR_MAX_CHARS: Final = 1000
 class Opening:
     """The initial state of an audit row. `refusal` is set if the request ended before RESERVE.
 
+    `least_of_watched` is what the call would hold at least by watched policies, by their ids.
+
     A later attempt finds its row already written, and reopens it when admitted. `past` are the
     attempts before it.
     """
@@ -51,6 +54,7 @@ class Opening:
     session: SessionRule | None = None
     rates: Rates | None = None
     past: PastAttempts = NOTHING_TRIED
+    least_of_watched: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def cost_limits(self) -> tuple[CostLimit, ...]:

@@ -38,14 +38,20 @@ def trace_of(request: ReserveRequest, answer: ReserveResult) -> dict[str, Any]:
         trace["refused_by"] = by[0] if by else None
     days = opening.rules.days
     by_scope = {day.scope: balance for day, balance in zip(days, before, strict=False)}
+    others = before[len(days) :]
     trace["policies"] = explained_costs(
-        trace["policies"], opening.rules.rules, by_scope, bound_nanoeur=bound_nanoeur
+        trace["policies"],
+        opening.rules.rules,
+        by_scope,
+        bound_nanoeur=bound_nanoeur,
+        least_of_watched=opening.least_of_watched,
+        of_session=others[-1] if opening.session is not None and others else None,
     )
     if isinstance(answer, RateExceeded | Admitted) and answer.rates:
         over = answer.over if isinstance(answer, RateExceeded) else None
         trace |= explained_rates(trace["policies"], answer.rates, tokens=request.tokens, over=over)
     return trace | explained_limits(
-        opening.budgets, opening.session, before[len(days) :], bound_nanoeur=bound_nanoeur
+        opening.budgets, opening.session, others, bound_nanoeur=bound_nanoeur
     )
 
 

@@ -14,6 +14,7 @@ from costs.core.admission import Settled, Settlement
 from costs.core.holds import State
 from costs.core.money import euros
 from costs.core.pricing import UsagePrice
+from gateway.call.decision import decision_trace
 from gateway.call.records.entries import Closing, RecordedAttempt, since_ms
 from gateway.call.records.trace import trace_of
 from gateway.call.settlement.held_call import HeldCall
@@ -25,7 +26,7 @@ from gateway.call.settlement.prices import (
     placed,
     priced_usage,
 )
-from gateway.call.stages import RefusedCall, decision_trace
+from gateway.call.stages import RefusedCall
 from gateway.core.calls import Call, CallResult, Completion
 from gateway.core.errors import ProviderFailed
 from gateway.core.model_names import NAME_MAX_CHARS

@@ -229,9 +229,9 @@ def _limits(judged: JudgedCall, balances: Sequence[Balance]) -> list[dict[str, A
         for rule, balance in zip(resolved.budgets if resolved else (), others, strict=False)
     ]
     session = resolved.session if resolved else None  # its balance is the last
-    if session is not None:
+    if session is not None and session.limit_nanoeur is not None and session.refuses_by:
         room = _room(session.limit_nanoeur, others[-1])
-        budgets.append({"policy": session.policy, "per": PER, **room})
+        budgets.append({"policy": session.refuses_by[1], "per": PER, **room})
     return policies + budgets
 
 

@@ -23,6 +23,7 @@ from gateway.core.model_names import Model
 from gateway.core.usage_bound import OutputLimits
 from gateway.guards.dimensions import refusal_for_dimensions
 from gateway.guards.policies import (
+    NeededTokens,
     Rule,
     model_verdicts,
     refusal_for_cost,
@@ -136,7 +137,11 @@ class ReplayedDay:
                 return refusal
         cap_tokens, counted = self._cap(past), _counted(past)
         if counted is not None and cap_tokens is not None:
-            refusal = refusal_for_tokens(counted + cap_tokens, rules=rules)
+            asked = _asked(past)
+            needed = NeededTokens(
+                asked=counted + (cap_tokens if asked is None else asked), sent=counted + cap_tokens
+            )
+            refusal = refusal_for_tokens(needed, rules=rules)
             if refusal is not None:
                 return refusal
         # One that would have searched less often is held as it was.
@@ -239,12 +244,7 @@ class ReplayedDay:
             return refusal_for_cost(
                 self.rule, bound_nanoeur=bound_nanoeur, balance=balance, now=now
             )
-        rule = SessionRule(
-            policy_id=self.rule.id,
-            policy=self.rule.name,
-            session_id=past.session_id or "",
-            limit_nanoeur=full.limit_nanoeur,
-        )
+        rule = SessionRule(session_id=past.session_id or "", rules=(self.rule,))
         return rule.refusal(bound_nanoeur=bound_nanoeur, balance=balance, now=now)
 
     def _saved_by_cap(self, past: PastRequest, cap_tokens: int | None) -> int:

@@ -17,6 +17,7 @@ from costs.ledger import verify
 from costs.ledger.time_zones import follow_time_zone
 from costs.ledger.writer import Writer
 from costs.models import DailyCost, Period, SessionCost
+from gateway.guards.policies import Rule
 from gateway.guards.sessions import SessionRule
 from orgs.models import Organization
 from tests.costs.books import (
@@ -36,9 +37,8 @@ DAY_S: Final = 86_400
 
 
 def rule(limit_nanoeur: int, session_id: str = "s") -> SessionRule:
-    return SessionRule(
-        policy_id="1", policy="Agents", session_id=session_id, limit_nanoeur=limit_nanoeur
-    )
+    policy = Rule(id="1", name="Agents", max_cost_per_session_nanoeur=limit_nanoeur)
+    return SessionRule(session_id=session_id, rules=(policy,))
 
 
 def in_session(

@@ -312,6 +312,18 @@ def test_policys_output_tokens_lower_any_cap(
         assert row_of(reply).decision["output_cap_by"] == decided
 
 
+def test_lowered_cap_makes_no_request_smaller_than_asked_for(
+    ask: Asking, fake: FakeProvider, acme: Organization
+) -> None:
+    PolicyFactory.create(org=acme, max_output_tokens=50, max_tokens_per_request=1_000)
+    api = APIS["native"]
+    assert ask(**api.asking(900)).headers[HEADER] == "50"
+    refused = ask(**api.asking(1_000))
+    counted = row_of(refused).decision["input"]["counted_tokens"]
+    assert refused.json["error"].startswith(f"Request needs up to {counted + 1_000} tokens; ")
+    assert ask(**api.asking()).headers[HEADER] == "50"
+
+
 def test_calls_at_once_share_what_is_left(
     ask: Asking, fake: FakeProvider, limit: Callable[[int], None]
 ) -> None:

@@ -13,13 +13,16 @@ from django.utils.timezone import now
 from costs.core.admission import session_scope
 from costs.models import CostEvent, DailyCost, Hold, Period, SessionCost
 from gateway.call.sdk import ai_request
+from gateway.guards.policies import PolicyMode
 from gateway.models import AiRequestLog
+from gateway.policies.operations import update_policy
 from gateway.policies.reports import refused_since
 from orgs.keys.operations import update_key
 from orgs.models import ApiKey, Organization, User
 from tests.costs.books import check_the_books
 from tests.factories import PolicyFactory
 from tests.fake_provider.thread import FakeProvider
+from tests.gateway.call.conftest import BODY, Scene
 from tests.gateway.conftest import Asking
 from tests.gateway.wire import Reply
 
@@ -215,6 +218,56 @@ def test_limit_counts_each_session_for_itself(ask: Asking, acme: Organization) -
     charged = {period.scope: period.charged_nanoeur for period in periods}
     assert charged == {session_scope("s-1"): 2 * cost, session_scope("s-2"): cost}
     check_the_books()
+
+
+def test_limit_counts_calls_that_its_policy_does_not_name(ask: Asking, acme: Organization) -> None:
+    named = {"team_id": ["a"]}
+    PolicyFactory.create(
+        org=acme, name="A", applies_to=named, max_cost_per_session_nanoeur=EUR, wait_s=0
+    )
+    in_team = HELLO | {"teamId": "a"}
+    assert ask(in_team, headers=IN_SESSION).status == 200
+    cost, bound = newest().cost_nanoeur or 0, bound_of(acme)
+    # The session's period has begun: what it does not name counts there, too, and is not limited.
+    assert spend(ask) == cost
+    policy = acme.policies.get()
+    policy.max_cost_per_session_nanoeur = 2 * cost + bound - 1
+    policy.save()
+    assert refused(ask(in_team, headers=IN_SESSION)) == "budget_limit"
+    assert spend(ask) == cost
+    policy.max_cost_per_session_nanoeur = 3 * cost + bound
+    policy.save()
+    assert ask(in_team, headers=IN_SESSION).status == 200
+    check_the_books()
+
+
+def test_limit_counts_what_session_cost_while_it_was_off(ask: Asking, acme: Organization) -> None:
+    limited(acme, EUR)
+    policy = acme.policies.get()
+    cost = spend(ask)
+    update_policy(organization_id=acme.pk, policy_id=policy.pk, mode=PolicyMode.OFF)
+    assert spend(ask) == cost
+    update_policy(organization_id=acme.pk, policy_id=policy.pk, mode=PolicyMode.ON)
+    acme.policies.update(max_cost_per_session_nanoeur=2 * cost + bound_of(acme) - 1)
+    acme.policies.get().save()
+    assert refused(ask(HELLO, headers=IN_SESSION)) == "budget_limit"
+    assert newest().decision["session"]["charged_nanoeur"] == 2 * cost
+    check_the_books()
+
+
+def test_shortest_wait_of_limits_of_session_that_keep_out_counts(
+    scene: Scene, acme: Organization
+) -> None:
+    for name, nanoeur, wait_s in (("small", 100_000, 2), ("large", 110_000, 0)):
+        PolicyFactory.create(
+            org=acme, name=name, max_cost_per_session_nanoeur=nanoeur, wait_s=wait_s
+        )
+    running = scene.runs(headers=IN_SESSION)
+    reply = scene.ask(BODY, headers=IN_SESSION)
+    assert (reply.status, reply.json["code"]) == (429, "rate_limited")
+    assert "waited" not in newest().decision
+    scene.provider.may_end.set()
+    assert running.result().status == 200
 
 
 def bound_of(acme: Organization) -> int:

@@ -88,9 +88,18 @@ def test_cap_not_asked_for_is_lowered_to_policy_limit(cap: int, cap_by: str | No
 
 
 def test_policys_output_tokens_lower_any_cap() -> None:
-    limits = {"max_tokens_per_request": 300, "max_output_tokens": 200}
+    limits = {"tokens_per_minute": 300, "max_output_tokens": 200}
     assert code(day(**limits), past()) is None
     assert code(day(**limits | {"max_output_tokens": 201}), past()) == "token_limit"
+
+
+@pytest.mark.parametrize(("asked", "refused"), [(201, True), (200, False), (None, False)])
+def test_lowered_cap_makes_no_request_smaller_than_asked_for(
+    asked: int | None, refused: bool
+) -> None:
+    limits = {"max_tokens_per_request": 300, "max_output_tokens": 50}
+    found = code(day(**limits), past(asked_tokens=asked, cap_by="caller" if asked else "model"))
+    assert found == ("token_limit" if refused else None)
 
 
 def test_request_that_could_search_is_refused_where_no_search_is_allowed() -> None:

@@ -10,6 +10,7 @@ from costs.core.admission import ORG_SCOPE
 from gateway.core.calls import Dimensions
 from gateway.guards.policies import (
     NAMED_BY,
+    NeededTokens,
     Rule,
     applies_to,
     explained,
@@ -21,6 +22,7 @@ from gateway.guards.policies import (
 from gateway.guards.rule_sets import RULE_SETS_MAX, RuleIndex
 
 EUR = 10**9
+TWO = NeededTokens(asked=2, sent=2)
 
 
 def rule(name: str, named: dict[str, list[str]] | None = None, **limits: Any) -> Rule:
@@ -75,24 +77,34 @@ def test_watched_policy_limits_nothing_and_counts() -> None:
     ]
     rules = RuleIndex(watched).of({"team_id": "a"})
     assert not rules.is_limited
-    assert (rules.token_limit, rules.output_limit, rules.session_rule) == (None, None, None)
+    assert (rules.token_limit, rules.output_limit, rules.of_sessions) == (None, None, ())
     assert [(day.scope, day.limit.limit_nanoeur) for day in rules.days] == [
         (ORG_SCOPE, None),
         ("policy:t", None),
     ]
 
 
+def test_tokens_of_request_are_those_asked_for_and_of_minute_those_sent() -> None:
+    per_request, per_minute = rule("r", max_tokens_per_request=10), rule("m", tokens_per_minute=10)
+    lowered, fits = NeededTokens(asked=11, sent=10), NeededTokens(asked=10, sent=10)
+    refusal = refusal_for_tokens(lowered, rules=[per_request, per_minute])
+    assert refusal is not None
+    assert refusal.message == 'Request needs up to 11 tokens; policy "r" allows 10 per request'
+    assert refusal_for_tokens(lowered, rules=[per_minute]) is None
+    assert refusal_for_tokens(fits, rules=[per_request, per_minute]) is None
+
+
 def test_watched_policy_refuses_nothing() -> None:
     watched = [rule("w", is_watched=True, max_tokens_per_request=1, web_searches_per_request=0)]
     assert refusal_for_model(("model_blocked",), named="m", rules=watched) is None
-    assert refusal_for_tokens(2, rules=watched) is None
+    assert refusal_for_tokens(TWO, rules=watched) is None
     assert refusal_for_searches(1, rules=watched) is None
     entries = explained(
         watched,
         verdicts=("ok",),
         dimensions=Dimensions(),
         values={},
-        needed_tokens=2,
+        needed_by=lambda _: TWO,
     )
     assert entries[0]["verdict"] == "token_limit"
     assert is_refused_by_watched(entries)
@@ -107,7 +119,7 @@ def test_trace_says_by_which_values_policy_applies() -> None:
         verdicts=("ok", "ok"),
         dimensions=Dimensions(),
         values={"team_id": "B", "channel": "api", "app_id": "x"},
-        needed_tokens=None,
+        needed_by=lambda _: None,
     )
     assert team["applies_to"] == {"team_id": "B", "channel": "api"}
     assert "applies_to" not in all_calls
@@ -115,7 +127,7 @@ def test_trace_says_by_which_values_policy_applies() -> None:
 
 def test_tokens_are_refused_by_policy_with_smallest_limit() -> None:
     rules = [rule("a", max_tokens_per_request=20), rule("b", max_tokens_per_request=10)]
-    refusal = refusal_for_tokens(30, rules=rules)
+    refusal = refusal_for_tokens(NeededTokens(asked=30, sent=30), rules=rules)
     assert refusal is not None
     assert refusal.message == 'Request needs up to 30 tokens; policy "b" allows 10 per request'
 

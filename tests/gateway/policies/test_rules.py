@@ -16,6 +16,7 @@ from gateway.core.model_names import Model
 from gateway.core.usage_bound import UsesLimit
 from gateway.guards.policies import (
     EXPLAINED_MAX,
+    NeededTokens,
     Rule,
     explained,
     model_verdicts,
@@ -116,8 +117,8 @@ def test_model_must_be_on_every_allow_list() -> None:
 
 def test_token_limit_is_inclusive() -> None:
     rules = [rule("wide", max_tokens_per_request=6000), rule(max_tokens_per_request=5000)]
-    assert refusal_for_tokens(5000, rules=rules) is None
-    refusal = refusal_for_tokens(5001, rules=rules)
+    assert refusal_for_tokens(NeededTokens(asked=5000, sent=5000), rules=rules) is None
+    refusal = refusal_for_tokens(NeededTokens(asked=5001, sent=5001), rules=rules)
     assert refusal is not None
     assert (refusal.status, refusal.code) == (403, "token_limit")
     assert refusal.message == (
@@ -209,7 +210,7 @@ def test_trace_has_verdict_of_each_policy() -> None:
         verdicts=model_verdicts(model("gpt-4"), rules),
         dimensions=Dimensions(),
         values={},
-        needed_tokens=11,
+        needed_by=lambda _: NeededTokens(asked=11, sent=11),
     )
     assert [each["verdict"] for each in trace] == [
         "ok",
@@ -220,7 +221,7 @@ def test_trace_has_verdict_of_each_policy() -> None:
     assert {
         each["verdict"]
         for each in explained(
-            rules, verdicts=(), dimensions=Dimensions(), values={}, needed_tokens=None
+            rules, verdicts=(), dimensions=Dimensions(), values={}, needed_by=lambda _: None
         )
     } == {"not reached"}
 
@@ -234,7 +235,7 @@ def test_trace_of_many_policies_keeps_deciding_one() -> None:
         verdicts=model_verdicts(model("gpt-4"), rules),
         dimensions=Dimensions(),
         values={},
-        needed_tokens=11,
+        needed_by=lambda _: NeededTokens(asked=11, sent=11),
     )
     assert len(trace) == EXPLAINED_MAX
     assert [each["name"] for each in trace[:4]] == ["blocks", "few", "cheap", "dear"]
