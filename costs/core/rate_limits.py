@@ -167,19 +167,21 @@ class RateState:
 class OverRate:
     """Which rate keeps out a call of so many tokens: of several, the one that does the longest.
 
-    `wait_s` are the seconds until its turn can come; it may wait at most `wait_max_s`.
+    `wait_s` are the seconds until its turn comes by refilling, `least_wait_s` those until it can
+    come: calls in flight may give tokens back. It may wait at most `wait_max_s`.
     """
 
     state: RateState
     kind: RateKind
     tokens: int
     wait_s: float
+    least_wait_s: float
     wait_max_s: float
 
     @property
     def may_wait(self) -> bool:
         """Whether its turn can come while it may wait."""
-        return 0 < self.wait_max_s >= self.wait_s
+        return 0 < self.wait_max_s >= self.least_wait_s
 
     @property
     def retry_after_s(self) -> int:
@@ -198,8 +200,17 @@ def over_rate(states: Sequence[RateState], tokens: int) -> OverRate | None:
     if not lacking:
         return None
     wait_s, state, kind = max(lacking, key=lambda each: each[0])
-    wait_max_s = min(each.limit.wait_s for _, each, _ in lacking)
-    return OverRate(state=state, kind=kind, tokens=tokens, wait_s=wait_s, wait_max_s=wait_max_s)
+    known_s = (
+        wait_s for wait_s, each, of in lacking if not (of is RateKind.TOKENS and each.in_flight)
+    )
+    return OverRate(
+        state=state,
+        kind=kind,
+        tokens=tokens,
+        wait_s=wait_s,
+        least_wait_s=max(known_s, default=0.0),
+        wait_max_s=min(each.limit.wait_s for _, each, _ in lacking),
+    )
 
 
 class TakenFigures(Protocol):

@@ -206,7 +206,10 @@ class WaitingLine:
             self.rates, self.seen_at_s = {each.limit.scope: each for each in seen.rates}, now_s
 
     def too_late(self, newcomer: Waiter, need: Need, *, now_s: float) -> OverRate | None:
-        """Return the rate of which those before a call take all that there is in its time."""
+        """Return the rate of which those before a call take all that there is in its time.
+
+        Tokens may come back when they end.
+        """
         before: Counter[str] = Counter()
         for waiter, other in self:
             if waiter is newcomer:
@@ -215,8 +218,10 @@ class WaitingLine:
         over = need.over_rate(self.rates, before)
         if over is None:
             return None
-        wait_s = over.wait_s - (now_s - self.seen_at_s)
-        return replace(over, wait_s=wait_s) if wait_s > need.wait_s else None
+        passed_s = now_s - self.seen_at_s
+        if over.least_wait_s - passed_s <= need.wait_s:
+            return None
+        return replace(over, wait_s=over.wait_s - passed_s)
 
     def put(self, waiter: Waiter, need: Need) -> None:
         """Take in a call behind the others of its key; one that has a place keeps it."""

@@ -127,7 +127,7 @@ def _outcome(
     if not kept_out_by:
         return {"outcome": ADMITTED, "waitS": None, "waitsFor": []}
     wait_s, over = need_of(judged, kept_out_by).wait_s, over_rate(live.rates, tokens)
-    comes_in_time = wait_s > 0 and (over is None or over.wait_s <= wait_s)
+    comes_in_time = wait_s > 0 and (over is None or over.least_wait_s <= wait_s)
     return {
         "outcome": WAITS if comes_in_time else REFUSED,
         "waitS": wait_s,

@@ -20,6 +20,10 @@ from costs.core.rate_limits import OverRate, RateLimit, RateState, TakenRate, ov
 _NO_BUCKET: Final = UUID(int=0)  # there is none in the ledger
 
 
+def _later(moment: datetime, seconds: float) -> datetime:
+    return moment + timedelta(microseconds=ceil(seconds * 1e6))
+
+
 @dataclass(order=True, slots=True)
 class _RatedCall:
     """A call in flight: when it ends and was admitted, the tokens it took, and used if known."""
@@ -48,10 +52,11 @@ class ReplayedRates:
         until = arrived_at + timedelta(seconds=self.limit.wait_s)
         moment = max(arrived_at, self.refilled_at)
         while (over := over_rate([self._at(moment)], tokens)) is not None:
-            # What a minute refills has its time; of requests at once, the next end is waited for.
-            in_time = moment + timedelta(microseconds=ceil(over.wait_s * 1e6))
+            # What a minute refills has its time; of what calls in flight have, the next end is
+            # waited for.
+            in_time = _later(moment, over.wait_s)
             events = [call.ends_at for call in self._running[:1]] + [in_time] * bool(over.wait_s)
-            if in_time > until or min(events) > until:
+            if _later(moment, over.least_wait_s) > until or min(events) > until:
                 return over
             moment = min(events)
         return moment

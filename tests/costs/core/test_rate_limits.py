@@ -108,6 +108,21 @@ def test_call_waits_where_its_turn_may_come_in_time(
 
 
 @pytest.mark.parametrize(
+    ("in_flight", "requests_taken", "least_wait_s"),
+    [(0, 0, 30.0), (1, 0, 0.0), (1, 60 * UNITS, 1.0)],
+)
+def test_tokens_may_come_back_sooner_while_calls_are_in_flight(
+    in_flight: int, requests_taken: int, least_wait_s: float
+) -> None:
+    limit = RateLimit(scope="a", requests_per_minute=60, tokens_per_minute=600, wait_s=29)
+    taken = {"in_flight": in_flight, "requests_taken": requests_taken}
+    over = over_rate([RateState(limit=limit, tokens_taken=600 * UNITS, **taken)], 300)
+    assert over is not None
+    assert (over.wait_s, over.least_wait_s) == (30.0, least_wait_s)
+    assert over.may_wait is (least_wait_s < 30)
+
+
+@pytest.mark.parametrize(
     ("used", "elapsed_s", "given_back"),
     [
         (0, 0, 600 * UNITS),

@@ -275,6 +275,17 @@ def test_call_waits_for_its_turn_in_rate(
     assert 3 <= after_s < 60
 
 
+def test_call_waits_for_tokens_that_calls_in_flight_give_back(
+    scene: Scene, rate: Callable[..., Policy]
+) -> None:
+    rate(tokens_per_minute=2 * NEEDED - 10, wait_s=20)  # those of the third need 34 s
+    first = scene.runs()
+    waiting = [scene.waits() for _ in range(2)]
+    scene.provider.may_end.set()
+    assert [each.result().status for each in (first, *waiting)] == [200] * 3
+    assert row_of(waiting[0].result()).decision["waited"]["for_rates"] == ["P"]
+
+
 def test_call_whose_turn_cannot_come_is_refused_at_once(
     scene: Scene, rate: Callable[..., Policy]
 ) -> None:

@@ -125,8 +125,15 @@ def test_request_with_its_turn_still_waits_for_room() -> None:
     assert codes(limits | {"wait_s": 69}, first, second) == [None, "rate_limited"]
 
 
-def test_request_whose_turn_comes_too_late_is_refused_at_once() -> None:
-    # The first ends after 10 s and gives all back, but nothing is known of that when it arrives.
+@pytest.mark.parametrize(("lasts_s", "refused"), [(10, None), (21, "rate_limited")])
+def test_request_waits_for_tokens_that_calls_in_flight_give_back(
+    lasts_s: float, refused: str | None
+) -> None:
     limits = {"tokens_per_minute": 600, "wait_s": 20}
     used = {"input_tokens": 0, "output_tokens": 0}
-    assert codes(limits, past(lasts_s=10, **used), past()) == [None, "rate_limited"]
+    assert codes(limits, past(lasts_s=lasts_s, **used), past()) == [None, refused]
+
+
+def test_request_whose_turn_comes_too_late_is_refused_at_once() -> None:
+    limits = {"requests_per_minute": 1, "wait_s": 20}
+    assert codes(limits, past(lasts_s=10), past()) == [None, "rate_limited"]
