@@ -42,6 +42,8 @@ LIMITS = (
     ("--models", "allowed_models", "M,…", "the only models that it may call"),
     ("--max-cost-per-day", "max_cost_per_day_eur", "EUR", "its daily limit"),
     ("--rpm", "requests_per_minute", "N", "the most admitted requests in a minute"),
+    ("--tpm", "tokens_per_minute", "N", "the most tokens in a minute, input and output cap"),
+    ("--concurrent", "concurrent_requests", "N", "the most requests that run at once"),
 )
 FIELDS = tuple(field for _, field, _, _ in LIMITS)
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from django import forms
-
 from costs.core.money import nanoeur_from_euros
 from gateway.console.fields import EurosField, ModelNamesField
 from gateway.keys.operations import KeyLimits
-from gateway.policies.forms import requests_per_minute_field
+from gateway.policies.forms import RatesForm
 from orgs.keys.forms import KeyForm
 
 
-class KeyLimitsForm(forms.Form):
+class KeyLimitsForm(RatesForm):
     """What only this key's policy limits."""
 
     allowed_models = ModelNamesField(
@@ -23,7 +21,6 @@ class KeyLimitsForm(forms.Form):
         help_text="Of this key's requests, in the organization's time zone. "
         "Leave empty for no limit.",
     )
-    requests_per_minute = requests_per_minute_field()
 
     def limits(self) -> KeyLimits:
         """Return the values of a valid form."""
@@ -33,6 +30,8 @@ class KeyLimitsForm(forms.Form):
             allowed_models=tuple(values["allowed_models"]),
             max_cost_per_day_nanoeur=None if cost is None else nanoeur_from_euros(cost),
             requests_per_minute=values["requests_per_minute"],
+            tokens_per_minute=values["tokens_per_minute"],
+            concurrent_requests=values["concurrent_requests"],
         )
 
 

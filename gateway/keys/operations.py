@@ -24,9 +24,12 @@ class KeyLimits:
     allowed_models: tuple[str, ...] = ()
     max_cost_per_day_nanoeur: int | None = None
     requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrent_requests: int | None = None
 
     def __bool__(self) -> bool:
-        limits = (self.max_cost_per_day_nanoeur, self.requests_per_minute)
+        rates = (self.requests_per_minute, self.tokens_per_minute, self.concurrent_requests)
+        limits = (self.max_cost_per_day_nanoeur, *rates)
         return bool(self.allowed_models) or any(limit is not None for limit in limits)
 
 
@@ -56,6 +59,8 @@ def _limited(key: ApiKey, limits: KeyLimits) -> Policy:
                 max_cost_per_day_nanoeur=limits.max_cost_per_day_nanoeur,
                 max_tokens_per_request=None,
                 requests_per_minute=limits.requests_per_minute,
+                tokens_per_minute=limits.tokens_per_minute,
+                concurrent_requests=limits.concurrent_requests,
             ),
         )
     except Conflict as refusal:

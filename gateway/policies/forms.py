@@ -31,18 +31,32 @@ SECTIONS: Final = {
 _CHOSEN: Final = ("provider", "channel")
 
 
-def requests_per_minute_field() -> forms.IntegerField:
-    """Return the field for how many requests may be admitted in a minute."""
-    return forms.IntegerField(
+class RatesForm(forms.Form):
+    """How many requests and tokens a minute may have, and how many requests run at once."""
+
+    requests_per_minute = forms.IntegerField(
         label="Max requests per minute",
         required=False,
         min_value=1,
         max_value=REQUESTS_MAX,
         help_text="Only admitted requests count. Leave empty for no limit.",
     )
+    tokens_per_minute = forms.IntegerField(
+        label="Max tokens per minute",
+        required=False,
+        min_value=1,
+        max_value=MAX_NANOEUR,
+        help_text="Input plus maximum output, corrected when the answer ends.",
+    )
+    concurrent_requests = forms.IntegerField(
+        label="Max requests at once",
+        required=False,
+        min_value=1,
+        max_value=REQUESTS_MAX,
+    )
 
 
-class PolicyForm(AppliesToForm, DimensionsForm):
+class PolicyForm(AppliesToForm, DimensionsForm, RatesForm):
     """A policy's name and limits."""
 
     name = name_field("Policy name")
@@ -100,20 +114,6 @@ class PolicyForm(AppliesToForm, DimensionsForm):
         "a rate is used up. 0 refuses it at once.",
     )
     hold = hold_field()
-    requests_per_minute = requests_per_minute_field()
-    tokens_per_minute = forms.IntegerField(
-        label="Max tokens per minute",
-        required=False,
-        min_value=1,
-        max_value=MAX_NANOEUR,
-        help_text="Input plus maximum output, corrected when the answer ends.",
-    )
-    concurrent_requests = forms.IntegerField(
-        label="Max requests at once",
-        required=False,
-        min_value=1,
-        max_value=REQUESTS_MAX,
-    )
     web_searches_per_request = forms.IntegerField(
         label="Max web searches",
         required=False,

@@ -28,7 +28,23 @@ TYPED = {
     "allowed_models": "gpt-4o-mini\nsandbox-large",
     "max_cost_per_day_eur": "2.50",
     "requests_per_minute": "60",
+    "tokens_per_minute": "90000",
+    "concurrent_requests": "4",
 }
+
+
+def limits_of(policy: Policy) -> tuple[int | None, ...]:
+    rates = (policy.requests_per_minute, policy.tokens_per_minute, policy.concurrent_requests)
+    return (policy.max_cost_per_day_nanoeur, *rates)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "rate", ["requests_per_minute", "tokens_per_minute", "concurrent_requests"]
+)
+def test_one_rate_makes_policy_of_key(client_for: CLIENTS, admin_user: User, rate: str) -> None:
+    client_for(admin_user).post(CREATE, {"name": "CI", rate: "7"})
+    assert getattr(Policy.objects.get(), rate) == 7
 
 
 @pytest.mark.django_db
@@ -40,7 +56,7 @@ def test_form_makes_policy_of_key(
     key, policy = ApiKey.objects.get(org=acme), Policy.objects.get(org=acme)
     assert (policy.name, policy.applies_to) == ('Key "CI"', {"key_id": [str(key.pk)]})
     assert policy.allowed_models == ["gpt-4o-mini", "sandbox-large"]
-    assert (policy.max_cost_per_day_nanoeur, policy.requests_per_minute) == (2_500_000_000, 60)
+    assert limits_of(policy) == (2_500_000_000, 60, 90_000, 4)
     assert policy.mode == "on"
     assert "Applies to key CI: allows only gpt-4o-mini and sandbox-large; " in page
     assert f'href="/admin/ai/policies/{policy.pk}"' in page
@@ -98,12 +114,13 @@ def test_invalid_limit_is_error_at_its_field(
 
 @pytest.mark.django_db
 def test_command_makes_policy_of_key(acme: Organization) -> None:
-    limits = ("--models", "gpt-4o-mini,typo-5", "--max-cost-per-day", "2.50", "--rpm", "60")
+    limits = ("--models", "gpt-4o-mini,typo-5", "--max-cost-per-day", "2.50")
+    limits += ("--rpm", "60", "--tpm", "90000", "--concurrent", "4")
     printed = output_of("keys", "create", "acme", "--name", "CI", *limits)
     policy = Policy.objects.get(org=acme)
     assert policy.applies_to == {"key_id": [str(ApiKey.objects.get().pk)]}
     assert policy.allowed_models == ["gpt-4o-mini", "typo-5"]
-    assert (policy.max_cost_per_day_nanoeur, policy.requests_per_minute) == (2_500_000_000, 60)
+    assert limits_of(policy) == (2_500_000_000, 60, 90_000, 4)
     assert 'Created policy Key "CI"' in printed
     assert "Warning: unknown model: typo-5" in printed
     assert re.fullmatch(r"pulse_\w+", printed.splitlines()[-1])
