@@ -91,11 +91,12 @@ class AppliesToForm(forms.Form):
         return list(dict.fromkeys(found[text] for text in typed))
 
     def clean_users(self) -> list[str]:
-        """Return the ids of people with these addresses; other texts are ids."""
+        """Return the ids of people with these addresses, and the texts: callers send either."""
         organization_id = self.organization_of()
-        return list(
-            dict.fromkeys(_user_id(organization_id, text) for text in self.cleaned_data["users"])
+        ids = (
+            each for text in self.cleaned_data["users"] for each in _user_ids(organization_id, text)
         )
+        return list(dict.fromkeys(ids))
 
     def applies_to(self) -> dict[str, list[str]]:
         """Return what a valid form names, by column."""
@@ -136,19 +137,22 @@ def _keys_of(organization_id: UUID, typed: Sequence[str]) -> dict[str, str]:
     return {text: first for text, first in found.items() if first}
 
 
-def _user_id(organization_id: UUID | None, text: str) -> str:
+def _user_ids(organization_id: UUID | None, text: str) -> tuple[str, ...]:
+    of_person: tuple[str, ...] = ()
     if organization_id is not None and is_address(text):
         try:
-            return values_named(
+            of_person = values_named(
                 text, column="user_id", organization_id=organization_id, date_range=None
-            )[0]
+            )[:1]
         except Invalid as exc:
             raise forms.ValidationError(f"{exc.message}.") from exc
-    if len(text) > DIMENSION_MAX_CHARS:
+    if len(text) <= DIMENSION_MAX_CHARS:
+        return (*of_person, text)
+    if not of_person:
         raise forms.ValidationError(
             f"A user id must have at most {DIMENSION_MAX_CHARS} characters."
         )
-    return text
+    return of_person
 
 
 def typed_fields(typed: dict[str, list[str]]) -> dict[str, Any]:

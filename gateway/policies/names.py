@@ -14,6 +14,7 @@ from django.utils.timezone import now
 from costs.explorer.names import emails
 from gateway.console.sentences import listed
 from gateway.guards.policies import NAMED_BY
+from orgs.core.spelling import folded
 from orgs.models import ApiKey
 
 # Column by column, the values that a policy names: `Policy.applies_to`.
@@ -60,7 +61,7 @@ class PolicyNames:
 
     def chips(self, named: Named) -> list[NamedValue]:
         """Return what a policy names, in words."""
-        return [self._chip(name, value) for name in NAMED_WORDS for value in named.get(name) or ()]
+        return [chip for name in NAMED_WORDS for chip in self._chips(name, named)]
 
     def typed(self, named: Named) -> dict[str, list[str]]:
         """Return what a policy names as one types it, by column."""
@@ -70,7 +71,9 @@ class PolicyNames:
             ("user_id", self.people),
         ):
             if name in typed:
-                typed[name] = [known.get(value, value) for value in typed[name]]
+                # A person is named by the id, and by the address as callers send it.
+                values = [known.get(value, value) for value in typed[name]]
+                typed[name] = [*{folded(value): value for value in values}.values()]
         return typed
 
     def sentence(self, named: Named) -> str:
@@ -78,15 +81,22 @@ class PolicyNames:
         parts = [
             f"{word} {listed(values, before_last='or')}"
             for name, word in NAMED_WORDS.items()
-            if (values := [self._chip(name, value).value for value in named.get(name) or ()])
+            if (values := [chip.value for chip in self._chips(name, named)])
         ]
         *first, last = parts
         return f"{', '.join(first)}, and {last}" if first else last
 
     def has_no_valid_key(self, named: Named) -> bool:
         """Whether a policy names keys, and none of them works any more."""
-        keys = [self._chip("key_id", value) for value in named.get("key_id") or ()]
+        keys = self._chips("key_id", named)
         return bool(keys) and all(chip.over for chip in keys)
+
+    def _chips(self, name: str, named: Named) -> list[NamedValue]:
+        """Return the values of one column, a person by id and address once."""
+        chips = [self._chip(name, value) for value in named.get(name) or ()]
+        if name != "user_id":
+            return chips
+        return [*{folded(chip.value): chip for chip in chips}.values()]
 
     def _chip(self, name: str, value: str) -> NamedValue:
         word = NAMED_WORDS[name]

@@ -11,9 +11,11 @@ from costs.models import Period
 from gateway.call.sdk import ai_request
 from gateway.guards.policies import PolicyMode
 from gateway.models import AiRequestLog, Policy
+from gateway.policies.forms import PolicyForm
+from gateway.policies.names import names_in
 from gateway.policies.operations import PolicyLimits, create_policy, update_policy
 from orgs.keys.operations import rotate_key
-from orgs.models import ApiKey, Organization
+from orgs.models import ApiKey, Organization, User
 from orgs.settings.operations import change_organization
 from tests.costs.books import check_the_books
 from tests.factories import PolicyFactory
@@ -100,6 +102,23 @@ def test_policy_names_key_through_its_rotations(
     assert ask(HELLO).status == 200
     _, rotated = rotate_key(key=key)
     assert ask(HELLO, key=rotated).status == 403
+
+
+@pytest.mark.parametrize("spelled", [str, str.upper])
+def test_policy_names_person_by_address_that_callers_send(
+    ask: Asking, acme: Organization, member_user: User, spelled: Callable[[str], str]
+) -> None:
+    email = member_user.email
+    named = {"name": "P", "users": spelled(email), "blocked_models": "*"}
+    form = PolicyForm(named, organization_id=acme.pk)
+    assert form.is_valid(), form.errors
+    create_policy(organization_id=acme.pk, limits=form.limits())
+    for value in (str(member_user.pk), email, email.title()):
+        assert ask(HELLO | {"userId": value}).status == 403
+    assert ask(HELLO | {"userId": f"x{email}"}).status == 200
+    shown = names_in(acme.pk, [form.applies_to()])
+    assert [chip.value.lower() for chip in shown.chips(form.applies_to())] == [email]
+    assert shown.sentence(form.applies_to()).lower() == f"user {email}"
 
 
 def test_policy_names_calls_by_code_in_process(gateway: object, acme: Organization) -> None:

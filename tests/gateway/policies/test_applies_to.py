@@ -64,7 +64,7 @@ def test_everything_that_form_names_is_saved_shown_and_kept(
     made = Policy.objects.get(org=acme)
     named = {
         "key_id": [str(ci.pk)],
-        "user_id": [str(admin_user.pk)],
+        "user_id": sorted([str(admin_user.pk), admin_user.email]),
         "team_id": ["Straße", "研究開発"],
         "project_id": ["p, with comma"],
         "app_id": ["a"],
