@@ -171,7 +171,8 @@ def _refusals(organization: Organization, now: datetime) -> Refusals:
     found: dict[tuple[str, int], Refusal] = {}
     for at, code, bound, of_budgets, before in read[:REFUSALS_READ_MAX]:
         full = [each for each in of_budgets or () if each.get("verdict") in FULL]
-        is_of_day = code == "daily_cost_limit" or (code == HELD_CODE and _is_full(before, bound))
+        # What a policy that names calls refuses may fit in the day of all.
+        is_of_day = code != "budget_limit" and _is_full(before, bound)
         entries = [{"id": DAY, **(before or {})}] if is_of_day else full
         for each in entries:
             name = f"{each.get('id')}", int(each.get("limit_nanoeur") or 0)

@@ -13,6 +13,7 @@ from django.apps import apps
 from django.utils.timezone import now
 from pytest_django import Settings
 
+from costs.core.admission import ORG_SCOPE
 from costs.core.calendar.periods import BudgetWindow
 from costs.core.money import format_eur
 from costs.models import ExchangeRate, Period
@@ -169,6 +170,19 @@ def test_daily_limit_that_blocks_raises_alert(
     assert refusal.kind == Alert.Kind.REFUSAL
     assert 'The daily limit of policy "P" refused a call' in refusal.sentence
     assert evaluate(now(), EvaluationCache()) == []
+
+
+def test_refusal_by_policy_of_other_costs_is_none_of_daily_limit(
+    ask: Asking, acme: Organization, current_rate: ExchangeRate
+) -> None:
+    PolicyFactory.create(org=acme, name="All", max_cost_per_day_nanoeur=100 * EUR)
+    named = {"team_id": ["a"]}
+    PolicyFactory.create(org=acme, name="A", max_cost_per_day_nanoeur=0, applies_to=named)
+    assert ask(HELLO).status == 200
+    Period.objects.filter(scope=ORG_SCOPE).update(settled_nanoeur=85 * EUR)
+    assert 'policy "A" allows' in ask(HELLO | {"teamId": "a"}).json["error"]
+    [share] = evaluate(now(), EvaluationCache())
+    assert (share.kind, share.percent) == (Alert.Kind.DAY_LIMIT, 80)
 
 
 def test_upgrade_renames_refusals_that_were_sent_as_spent(acme: Organization) -> None:
