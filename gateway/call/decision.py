@@ -8,7 +8,7 @@ from gateway.call.judgement import bound_within
 from gateway.call.stages import BoundedCall, JudgedCall, RefusedCall, cap_tokens, rules_of
 from gateway.core import bounds
 from gateway.core.usage_bound import BY_BYTES
-from gateway.guards.policies import explained
+from gateway.guards.policies import TOO_MANY_TOKENS, explained, smallest_exceeded
 
 
 def decision_trace(judged: JudgedCall) -> dict[str, Any]:
@@ -50,10 +50,24 @@ def decision_trace(judged: JudgedCall) -> dict[str, Any]:
         "bound_by": _bound_by(judged),
         **_slices(judged),
         "policies": policies,
+        **_refused_by(judged),
         "policies_left_out": len(rules) - len(policies),
         "policies_of_other_calls": len(organization.rules.rules) - len(rules),
         "config_version": organization.config_version,
     }
+
+
+def _refused_by(judged: JudgedCall) -> dict[str, Any]:
+    """Return the policy that gave the sentence on too many tokens: not the first that refuses."""
+    needed = judged.capped.needed if judged.capped else None
+    if (
+        not isinstance(judged, RefusedCall)
+        or judged.refusal.code != TOO_MANY_TOKENS
+        or needed is None
+    ):
+        return {}
+    over = smallest_exceeded(needed, rules_of(judged).rules)
+    return {"refused_by": over[3].id} if over else {}
 
 
 def least_of_watched(judged: JudgedCall) -> dict[str, int]:

@@ -29,6 +29,7 @@ NOT_CHECKED: Final = "not reached"
 WAIT_S: Final = 20
 WAIT_MAX_S: Final = 3600
 WEB_SEARCH_LIMIT: Final = "web_search_limit"
+TOO_MANY_TOKENS: Final = "token_limit"
 DAILY_COST_LIMIT: Final = "daily_cost_limit"
 # Of a session's refusals: the contract has no code of its own for it.
 SESSION_LIMIT: Final = "budget_limit"
@@ -176,21 +177,25 @@ def refusal_for_model(
 
 
 def refusal_for_tokens(needed: NeededTokens, *, rules: Sequence[Rule]) -> Refused | None:
-    """Return the refusal of too many tokens, or None.
+    """Return the refusal of too many tokens, by the policy with the smallest limit, or None."""
+    over = smallest_exceeded(needed, rules)
+    if over is None:
+        return None
+    limit, tokens, per, rule = over
+    sentence = f'Request needs up to {tokens} tokens; policy "{rule.name}" allows {limit} per {per}'
+    return Refused(TOO_MANY_TOKENS, sentence)
 
-    The policy with the smallest limit gives it.
+
+def smallest_exceeded(
+    needed: NeededTokens, rules: Iterable[Rule]
+) -> tuple[int, int, str, Rule] | None:
+    """Return the smallest limit of tokens that a request exceeds, with what it needs, per what, and
+    whose it is.
     """
     over = [
-        (*each, rule.name)
-        for rule in rules
-        if not rule.is_watched
-        for each in _exceeded(rule, needed)
+        (*each, rule) for rule in rules if not rule.is_watched for each in _exceeded(rule, needed)
     ]
-    if not over:
-        return None
-    limit, tokens, per, name = min(over, key=itemgetter(0))
-    sentence = f'Request needs up to {tokens} tokens; policy "{name}" allows {limit} per {per}'
-    return Refused("token_limit", sentence)
+    return min(over, key=itemgetter(0), default=None)
 
 
 def _exceeded(rule: Rule, needed: NeededTokens) -> list[tuple[int, int, str]]:
@@ -363,5 +368,5 @@ def _verdict(
     if rule.requirements is not None and (failed := rule.requirements.failed(dimensions)):
         return failed
     if needed is not None and _exceeded(rule, needed):
-        return "token_limit", None
+        return TOO_MANY_TOKENS, None
     return WEB_SEARCH_LIMIT if searches and rule.allows_no_search else OK, None

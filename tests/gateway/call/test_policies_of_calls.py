@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Final
 
 import pytest
+from django.test import Client
+from django.utils.timezone import now
 
 from costs.models import Period
 from gateway.call.sdk import ai_request
@@ -14,6 +17,7 @@ from gateway.models import AiRequestLog, Policy
 from gateway.policies.forms import PolicyForm
 from gateway.policies.names import names_in
 from gateway.policies.operations import PolicyLimits, create_policy, update_policy
+from gateway.policies.reports import refused_since
 from orgs.keys.operations import rotate_key
 from orgs.models import ApiKey, Organization, User
 from orgs.settings.operations import change_organization
@@ -223,6 +227,19 @@ def test_first_policy_by_name_gives_sentence_on_models(ask: Asking, acme: Organi
     for name in ("b", "A", "c"):
         PolicyFactory.create(org=acme, name=name, blocked_models=["*"])
     assert ask(HELLO).json["error"] == 'Model sandbox-small is blocked by policy "A"'
+
+
+def test_page_and_counts_name_policy_that_gives_sentence_on_tokens(
+    ask: Asking, acme: Organization, client_for: Callable[[User], Client], admin_user: User
+) -> None:
+    for name, most in (("a", 5), ("b", 4), ("c", 6)):
+        PolicyFactory.create(org=acme, name=name, max_tokens_per_request=most)
+    reply = ask(HELLO)
+    assert 'policy "b" allows 4 per request' in reply.json["error"]
+    found = refused_since(organization_id=acme.pk, since=now() - timedelta(hours=1))
+    assert found.by_policy == {str(acme.policies.get(name="b").pk): 1}
+    page = client_for(admin_user).get(f"/admin/ai/requests/{reply.json['requestId']}")
+    assert "Blocked by policy &quot;b&quot;." in page.content.decode()
 
 
 def test_watched_policy_counts_and_refuses_nothing(ask: Asking, acme: Organization) -> None:
