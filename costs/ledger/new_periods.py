@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
-from typing import Any
+from datetime import date, datetime, timedelta
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from django.db.models import Max, Q, QuerySet, Sum
@@ -17,6 +17,9 @@ from costs.models import DailyCost, Period
 from orgs.core.spelling import folded
 from orgs.database import may_be
 from orgs.models import Organization
+
+# After a change of time zone a day can be as long.
+_TWO_DAYS: Final = timedelta(days=2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +119,9 @@ def end_sessions(organization: Organization, *, now: datetime) -> None:
     RESERVE begins others with what their sessions have cost by then. The caller's transaction has
     locked the organization.
     """
-    current = Period.objects.filter(
-        org=organization,
-        scope__startswith=SESSION_SCOPE,
-        starts_at__lt=now,
-        ends_at__gt=now,
-    )
-    list(current.order_by("id").select_for_update().values_list("id", flat=True))
-    current.update(ends_at=now)
+    current = Q(scope__startswith=SESSION_SCOPE, starts_at__lt=now, ends_at__gt=now)
+    # With the days that `open_periods` locks after them: all at once, in the ledger's order.
+    days = Q(scope=ORG_SCOPE, ends_at__gt=now - _TWO_DAYS)
+    locked = Period.objects.filter(current | days, org=organization).order_by("id")
+    list(locked.select_for_update().values_list("id", flat=True))
+    Period.objects.filter(current, org=organization).update(ends_at=now)

@@ -60,11 +60,8 @@ def decision_trace(judged: JudgedCall) -> dict[str, Any]:
 def _refused_by(judged: JudgedCall) -> dict[str, Any]:
     """Return the policy that gave the sentence on too many tokens: not the first that refuses."""
     needed = judged.capped.needed if judged.capped else None
-    if (
-        not isinstance(judged, RefusedCall)
-        or judged.refusal.code != TOO_MANY_TOKENS
-        or needed is None
-    ):
+    is_refused = isinstance(judged, RefusedCall) and judged.refusal.code == TOO_MANY_TOKENS
+    if not is_refused or needed is None:
         return {}
     over = smallest_exceeded(needed, rules_of(judged).rules)
     return {"refused_by": over[3].id} if over else {}
