@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pytest
@@ -71,6 +72,8 @@ def test_watched_policy_would_refuse_what_policy_that_is_on_refuses(
         reply = ask(body | {"teamId": "watched"}, headers={"x-pulse-session-id": "b"})
         assert reply.status == 200
         assert AiRequestLog.objects.latest("id").refused_by_watched is refused, body
+        # Nothing is refilled meanwhile, however long the calls take.
+        RateBucket.objects.update(refilled_at=datetime.now(UTC) + timedelta(seconds=50))
 
 
 def test_call_that_watched_policy_would_refuse_takes_nothing_of_its_rates(
