@@ -114,8 +114,10 @@ def test_invalid_limit_is_error_at_its_field(
 
 @pytest.mark.django_db
 def test_command_makes_policy_of_key(acme: Organization) -> None:
-    limits = ("--models", "gpt-4o-mini,typo-5", "--max-cost-per-day", "2.50")
-    limits += ("--rpm", "60", "--tpm", "90000", "--concurrent", "4")
+    limits = (
+        *("--models", "gpt-4o-mini,typo-5", "--max-cost-per-day", "2.50"),
+        *("--rpm", "60", "--tpm", "90000", "--concurrent", "4"),
+    )
     printed = output_of("keys", "create", "acme", "--name", "CI", *limits)
     policy = Policy.objects.get(org=acme)
     assert policy.applies_to == {"key_id": [str(ApiKey.objects.get().pk)]}
