@@ -28,7 +28,13 @@ from gateway.apis.messages.betas import HEADER, Betas, betas_in, sentences_of, w
 from gateway.apis.messages.ending import MessagesEnding
 from gateway.apis.messages.input_count import COUNT_PATH, input_count
 from gateway.apis.messages.tools import limited, uses_of
-from gateway.apis.messages.usage_bound import output_of, speed_in, tools_in, usage_bound_of
+from gateway.apis.messages.usage_bound import (
+    output_of,
+    speed_in,
+    tools_in,
+    usage_bound_of,
+    without_refused,
+)
 from gateway.core import bounds
 from gateway.core.calls import Call, RelayRequest
 from gateway.core.model_names import Model
@@ -66,7 +72,7 @@ class Messages:
         refuse_elsewhere(fields)
         usage_bound = usage_bound_of(fields, betas)
         omitted = sentences_of(betas, arrival.fields)
-        arrival = replace(arrival, fields=fields)
+        arrival = replace(arrival, fields=without_refused(fields))
         if self._counts:
             body = MessagesCountBody(arrival, betas, omitted)
             return arrival.whole_call(body, counting.free(usage_bound))

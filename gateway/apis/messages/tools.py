@@ -23,6 +23,7 @@ USES: Final = 5
 CONTENT_TOKENS: Final = 20_000
 DIRECT: Final = ["direct"]
 
+# More cannot be used. Where a limit applies, fewer are written into the request anyway.
 USES_MAX: Final = 1000
 # The model is asked again after its tools' results, at most so often before the vendor pauses:
 # "The default limit is 10 iterations per request"
@@ -181,10 +182,9 @@ def _limited(tool: Tool, cap: OutputCap, notes: list[str]) -> Tool:
 
 
 def _uses(tool: Tool) -> int | None:
+    """Return the maximum of uses, at most USES_MAX. Raises Refused."""
     uses = whole(tool, "max_uses")
-    if uses is not None and uses > USES_MAX:
-        raise invalid(f"max_uses must be an integer between 1 and {USES_MAX}")
-    return uses
+    return uses and min(uses, USES_MAX)
 
 
 def _family(tool: Tool) -> str:

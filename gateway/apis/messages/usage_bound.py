@@ -127,6 +127,11 @@ def usage_bound_of(fields: Mapping[str, Any], betas: Betas) -> UsageBound:
     )
 
 
+def without_refused(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a body that was measured without its empty fields of betas that are omitted."""
+    return {name: value for name, value in fields.items() if name not in _SENTENCES}
+
+
 def tools_in(fields: Mapping[str, Any]) -> Sequence[Tool]:
     """Return all tools of a body that was measured: those in `tools`, and those added later."""
     added = (tool for message in fields["messages"] for tool in added_in(message))

@@ -15,6 +15,7 @@ from gateway.core.request_body import invalid
 from gateway.core.usage_bound import HOSTED_CALLS_MAX, SEARCH_TOKENS
 from orgs.core.values import quoted
 
+# More cannot be run. Where a limit applies, fewer are written into the request anyway.
 CALLS_MAX: Final = 1000
 _BY_CLIENT: Final = frozenset({"function", "custom"})
 # The client runs these too, but the provider adds its own descriptions of them, whose length is
@@ -83,15 +84,12 @@ class ResponsesTools:
             self.call_tokens = max(self.call_tokens, SEARCH_TOKENS)
 
     def calls_at_provider(self, fields: Mapping[str, Any]) -> int:
-        """Return the maximum number of tool calls at the provider, or a guess without one."""
+        """Return the maximum number of tool calls at the provider, or a guess without one.
+
+        Raises Refused.
+        """
         most = whole(fields, "max_tool_calls")
-        if not self.runs_at_provider:
-            return 0
-        if most is None:
-            return HOSTED_CALLS_MAX
-        if most > CALLS_MAX:
-            raise invalid(f"max_tool_calls must be an integer between 1 and {CALLS_MAX}")
-        return most
+        return min(most or HOSTED_CALLS_MAX, CALLS_MAX) if self.runs_at_provider else 0
 
 
 def asks_for_preview(holder: Mapping[str, Any]) -> bool:

@@ -228,6 +228,7 @@ def limited_request(fields: dict[str, Any], *, is_limited: bool = True, **limits
     [
         (SEARCH, {"max_uses": 5}),
         (SEARCH | {"max_uses": 8}, {"max_uses": 5}),
+        (SEARCH | {"max_uses": 50_000}, {"max_uses": 5}),
         (SEARCH | {"max_uses": 2}, {}),
         (LATER, {"max_uses": 5, "allowed_callers": ["direct"]}),
         (SEARCH | {"allowed_callers": ["x"]}, {"max_uses": 5, "allowed_callers": ["direct"]}),

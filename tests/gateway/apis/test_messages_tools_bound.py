@@ -15,6 +15,7 @@ from gateway.apis.messages.tools import (
     overhead_of,
     uses_of,
 )
+from gateway.core.request_body import TOKENS_MAX
 from gateway.core.usage_bound import NO_USES, ToolUses
 from tests.gateway.apis.measured_messages import HELLO, HOUR, SEARCH, measured, refused, user_turn
 
@@ -77,7 +78,8 @@ def test_results_of_web_tools_are_read_once_more_after_each_use() -> None:
     assert uses(SEARCH | {"max_uses": 5}) == expected(5, 5)
     assert uses(FETCH | {"max_uses": 3}) == expected(3, 0)
     assert uses(FETCH | {"max_uses": 3}, SEARCH | {"max_uses": 2}) == expected(5, 2)
-    assert uses(SEARCH | {"max_uses": USES_MAX}) == expected(USES_MAX, USES_MAX, READS_MAX)
+    for most in (USES_MAX, USES_MAX + 1, 10 * USES_MAX):
+        assert uses(SEARCH | {"max_uses": most}) == expected(USES_MAX, USES_MAX, READS_MAX)
     assert uses(SEARCH) == expected(READS_MAX, READS_MAX)
 
 
@@ -95,7 +97,7 @@ def test_tool_search_reads_definitions_again_at_each_iteration() -> None:
         assert uses.each < RESULT_TOKENS
 
 
-@pytest.mark.parametrize("uses", [0, USES_MAX + 1, "3", -1, 1.5])
+@pytest.mark.parametrize("uses", [0, TOKENS_MAX + 1, "3", -1, 1.5])
 def test_max_uses_must_be_number_of_uses(uses: Any) -> None:
     assert "max_uses" in refused(tools=[SEARCH | {"max_uses": uses}])
 

@@ -64,6 +64,8 @@ def test_cap_is_written_over_callers() -> None:
         (20, True, 8),
         (3, True, 3),
         (8.0, True, 8),
+        (50_000, True, 8),
+        (50_000, False, 50_000),
     ],
 )
 def test_hosted_calls_are_limited_only_if_limit_applies(

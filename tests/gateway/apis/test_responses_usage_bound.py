@@ -9,6 +9,7 @@ import pytest
 from gateway.apis.arrival import TOOL_FRAME_TOKENS, TOOLS_FRAME_TOKENS
 from gateway.apis.responses.responses import Responses
 from gateway.apis.responses.tools import CALLS_MAX, DESCRIBED_TOKENS
+from gateway.core.request_body import TOKENS_MAX
 from gateway.core.usage_bound import (
     HOSTED_CALLS_MAX,
     NO_USES,
@@ -184,11 +185,13 @@ def test_tools_described_by_provider_are_measured(tool: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["web_search", "web_search_2025_08_26"])
-@pytest.mark.parametrize("calls", [1, CALLS_MAX])
-def test_searches_are_bounded_by_max_tool_calls(kind: str, calls: int) -> None:
-    usage_bound = measured(tools=[{"type": kind}], max_tool_calls=calls)
+@pytest.mark.parametrize(
+    ("asked", "calls"), [(1, 1), (CALLS_MAX, CALLS_MAX), (CALLS_MAX + 1, CALLS_MAX)]
+)
+def test_searches_are_bounded_by_max_tool_calls(kind: str, asked: int, calls: int) -> None:
+    usage_bound = measured(tools=[{"type": kind}], max_tool_calls=asked)
     assert (usage_bound.context_reads, usage_bound.unbounded) == (0, None)
-    found = uses(tools=[{"type": kind}], max_tool_calls=calls)
+    found = uses(tools=[{"type": kind}], max_tool_calls=asked)
     assert found == ToolUses(times=calls, each=SEARCH_TOKENS, searches=calls)
 
 
@@ -251,7 +254,7 @@ def test_tool_search_runs_at_provider_and_is_not_web_search() -> None:
     assert found == ToolUses(times=3, each=SEARCH_TOKENS)
 
 
-@pytest.mark.parametrize("calls", [0, -1, CALLS_MAX + 1, "3", True])
+@pytest.mark.parametrize("calls", [0, -1, TOKENS_MAX + 1, "3", True])
 def test_invalid_max_tool_calls_is_refused(calls: Any) -> None:
     assert "max_tool_calls" in refused(tools=[SEARCH], max_tool_calls=calls)
 

@@ -324,6 +324,26 @@ def test_feature_and_beta_arrive_together_or_not_at_all(
         assert (beta in KNOWN) == (name in PASSES)
 
 
+EMPTY: Final = {
+    "compaction": {},
+    "container": None,
+    "mcp_servers": [],
+    "thread": None,
+    "user_profile_id": None,
+}
+
+
+@pytest.mark.parametrize("name", EMPTY)
+def test_empty_field_of_omitted_beta_is_omitted_with_it(
+    say: Callable[..., Reply], strict: FakeProvider, name: str
+) -> None:
+    _, betas = ENABLED[name]
+    for path in ("/v1/messages", "/v1/messages/count_tokens"):
+        reply = say(SMALL | {name: EMPTY[name]}, ",".join(betas), path)
+        assert reply.status == 200, reply.body
+        assert name not in strict.calls[-1].body
+
+
 # --- what is not known ------------------------------------------------------------------------
 
 
