@@ -67,18 +67,26 @@ _KEYS: Final = (b"authorization", b"x-api-key", b"x-goog-api-key", b"x-pulse-key
 def is_api(path: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether a path belongs to the API: also a wrong one, unless it is a page's.
 
-    A page's path is an API's where a program asks: with a key, and not for HTML.
+    Of a path that is like an API's and a page's, and of one that is neither, it does where a
+    program asks: with a key, and not for HTML.
     """
     if path.startswith(PREFIXES):
         return True
-    if path.startswith(_PAGES) or _LIKE_API.search(path) is None:
+    if path.startswith(_PAGES):
         return False
+    named = dict(headers)
+    has_key = any(name in named for name in _KEYS)
+    is_program = has_key and b"text/html" not in named.get(b"accept", b"")
+    is_like_api = _LIKE_API.search(path) is not None
+    return is_like_api if is_like_api == is_program else not _is_page(path)
+
+
+def _is_page(path: str) -> bool:
     try:
         resolve(path)
     except Resolver404:
-        return True
-    named = dict(headers)
-    return any(name in named for name in _KEYS) and b"text/html" not in named.get(b"accept", b"")
+        return False
+    return True
 
 
 def api_of(request: HttpRequest) -> Api | None:
@@ -92,7 +100,7 @@ def api_of(request: HttpRequest) -> Api | None:
         return Api.ANTHROPIC
     if header(request, "x-goog-api-key") is not None:
         return Api.GOOGLE
-    if header(request, "anthropic-version") is not None:
+    if any(header(request, name) is not None for name in ("anthropic-version", "x-api-key")):
         return Api.ANTHROPIC
     if kind == "google" or (_GOOGLES.search(path) and "/openai/" not in path):
         return Api.GOOGLE

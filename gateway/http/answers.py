@@ -133,15 +133,14 @@ def finished(response: R, request_id: UUID | None) -> R:
     return response
 
 
-def with_vendors_ids(response: R, path: str) -> R:
-    """Add the vendors' headers of the id to an answer on a path of their clients.
+def with_vendors_ids(response: R) -> R:
+    """Add the vendors' headers of the id to an answer for their clients.
 
-    Each answer there has an id, also one without an audit row.
+    Each of these has an id, also one without an audit row.
     """
-    if path.startswith(CLIENTS_PATHS):
-        shown_id = response.get(REQUEST_ID_HEADER) or str(new_id())
-        for name in (REQUEST_ID_HEADER, *VENDORS_ID_HEADERS):
-            response[name] = shown_id
+    shown_id = response.get(REQUEST_ID_HEADER) or str(new_id())
+    for name in (REQUEST_ID_HEADER, *VENDORS_ID_HEADERS):
+        response[name] = shown_id
     return response
 
 

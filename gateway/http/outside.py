@@ -24,6 +24,7 @@ from gateway.http.answers import (
     finished,
     json_response,
     with_error_headers,
+    with_vendors_ids,
 )
 from gateway.http.headers import header
 from orgs.fields import new_id
@@ -92,7 +93,7 @@ def error_outside(request: HttpRequest, error: GatewayError) -> HttpResponse:
     body = _ERRORS[api](error, status=error.status)
     response = json_response(dict(body), None, status=error.status)
     response[CODE_HEADER] = error.code
-    return with_error_headers(response, error)
+    return with_vendors_ids(with_error_headers(response, error))
 
 
 # --- browsers on other origins: https://fetch.spec.whatwg.org/#http-cors-protocol ---------------

@@ -25,7 +25,7 @@ from gateway.core.body_budget import BODY_MAX_S
 from gateway.core.errors import GatewayError
 from gateway.core.request_body import invalid
 from gateway.http.addresses import not_served
-from gateway.http.answers import EventStream, error_response, with_vendors_ids
+from gateway.http.answers import CLIENTS_PATHS, EventStream, error_response, with_vendors_ids
 from gateway.http.bodies import (
     ApiRequest,
     ClientDisconnected,
@@ -64,7 +64,9 @@ async def handle(
             refusal = error_response(
                 invalid("The URL must be UTF-8"), new_id(), has_organization=False
             )
-            await send_whole(with_vendors_ids(refusal, scope["path"]), body, send)
+            if scope["path"].startswith(CLIENTS_PATHS):
+                with_vendors_ids(refusal)
+            await send_whole(refusal, body, send)
             return
         await _respond(await _response(request), request, send)
     except ClientDisconnected:
@@ -150,7 +152,8 @@ async def _respond(response: HttpResponseBase, request: ApiRequest, send: Send) 
     if settings.SECURE_HSTS_SECONDS and request.is_secure():
         response["Strict-Transport-Security"] = _HSTS
     with_cors(request, response)
-    with_vendors_ids(response, request.path_info)
+    if request.path_info.startswith(CLIENTS_PATHS):
+        with_vendors_ids(response)
     if isinstance(response, EventStream):
         await _send_pieces(response, send)
     else:

@@ -107,7 +107,7 @@ async def _serve(
 
 
 async def _refuse(response: HttpResponseBase, send: Send) -> None:
-    answer: HttpResponse = with_vendors_ids(response, PATH)  # type: ignore[assignment]  # no stream
+    answer: HttpResponse = with_vendors_ids(response)  # type: ignore[assignment]  # no stream
     start = {"status": answer.status_code, "headers": headers_in(answer)}
     await send({"type": "websocket.http.response.start", **start})
     await send({"type": "websocket.http.response.body", "body": answer.content})

@@ -51,6 +51,10 @@ AS_GOOGLE = {"x-goog-api-key": "any"}
         ("/v1/", {}, openai, "/v1/chat/completions"),
         ("/v1/messages/batches", {}, anthropic, "/v1/messages, /v1/messages/count_tokens"),
         ("/v1/complete", AS_ANTHROPIC, anthropic, "/v1/messages"),
+        ("/v1/organizations/me", {"x-api-key": "x"}, anthropic, "/v1/messages"),
+        ("/count_tokens", AS_ANTHROPIC | KEY, anthropic, "/v1/messages/count_tokens"),
+        ("/model/claude/invoke", KEY, openai, "/v1/chat/completions"),
+        ("/v1internal:generateContent", AS_GOOGLE, google, "/v1beta/models/{model}"),
         ("/v1beta/cachedContents", {}, google, "/v1beta/models/{model}:generateContent"),
         ("/v1/files", AS_GOOGLE, google, "/v1beta/models/{model}:generateContent"),
         ("/upload/v1beta/files", {}, google, "/v1beta/models/{model}:generateContent"),
@@ -72,6 +76,8 @@ def test_unserved_path_is_404_in_words_of_its_api(  # noqa: PLR0913
     assert served in message
     assert reply.headers["x-pulse-error-code"] == "not_found"
     assert reply.headers["cache-control"] == "no-store"
+    ids = {reply.headers[name] for name in ("x-pulse-request-id", "x-request-id", "request-id")}
+    assert len(ids) == 1
 
 
 @pytest.mark.parametrize(
@@ -136,9 +142,16 @@ def test_path_is_shown_short_and_printable(gateway: Gateway) -> None:
     assert len(message) < 300
 
 
-@pytest.mark.parametrize("path", ["/admin/ai/v1/messages", "/static/v1/messages", "/nothing", "/"])
+@pytest.mark.parametrize("path", ["/admin/ai/v1/messages", "/static/v1/messages", "/"])
 def test_paths_of_pages_stay_pages(path: str) -> None:
     assert not is_api(path, [(b"authorization", b"Bearer x")])
+
+
+def test_path_of_nothing_is_api_for_programs_alone() -> None:
+    key = (b"authorization", b"Bearer x")
+    assert is_api("/nothing", [key])
+    assert not is_api("/nothing", [])
+    assert not is_api("/nothing", [key, (b"accept", b"text/html")])
 
 
 def test_path_of_page_is_api_for_programs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
