@@ -21,6 +21,7 @@ from gateway.apis.arrival import (
     whole,
 )
 from gateway.apis.body_rules import ANTHROPIC_TTLS, OPENAI_TTLS, BodyRules
+from gateway.apis.documents import pages_of_url
 from gateway.apis.json_schema import UNION_COPIES_MAX, has_union
 from gateway.apis.searches import search_tokens
 from gateway.core.request_body import MESSAGES_MAX, invalid
@@ -58,7 +59,7 @@ RULES: Final = BodyRules(
     ),
     cache_ttls={**OPENAI_TTLS, **ANTHROPIC_TTLS},  # whichever vendor it is for
 )
-_MEDIA: Final = ("document_url", "file", "input_audio")
+_MEDIA: Final = ("document_url", "input_audio")
 # Every other tool runs at the provider, as Mistral's document_library, image_generation and
 # connector do: https://docs.mistral.ai/api/endpoint/chat
 _TOOLS_OF_CALLER: Final = (None, "function", "custom")
@@ -80,10 +81,13 @@ class Measure:
         self.images += 1
         self.buckets.add("input_image")
 
-    def document(self, pages: int) -> None:
-        """Add a document whose pages are read as images and text."""
-        self.pages += pages
-        self.buckets.add("input_image")
+    def document(self, pages: int | None) -> None:
+        """Add a document whose pages are read as images and text; None if they are not known."""
+        if pages is None:
+            self.fits_in_context()
+        else:
+            self.pages += pages
+            self.buckets.add("input_image")
 
     def fits_in_context(self) -> None:
         """Add sound, video, a document or something unknown: only the context bounds its tokens.
@@ -113,6 +117,7 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         messages=len(messages),
         overhead_tokens=_frames(fields, measure),
         images=measure.images,
+        pages=measure.pages,
         context_reads=measure.context_reads,
         buckets=RULES.buckets_of(fields) | measure.buckets,
         service_tier=tier_in(fields),
@@ -209,7 +214,11 @@ def _read_part(measure: Measure, part: object, where: str) -> None:
         measure.texts.append(text_of(part["text"]))
     elif kind in ("text", "refusal", "thinking"):
         measure.texts.append(text_of(part))
-    else:  # a document's pages are read as text and images, and what is unknown as anything
+    elif kind == "file":
+        file = part["file"] if isinstance(part.get("file"), dict) else {}
+        measure.document(pages_of_url(file.get("file_data")))
+        measure.texts += (*others(part, ("type", "file")), *others(file, ("file_data",)))
+    else:  # what is unknown is read as anything
         if kind not in _MEDIA:
             measure.texts.append(text_of(part))
         measure.fits_in_context()

@@ -13,6 +13,7 @@ from typing import Any, Final
 from gateway.apis.arrival import others, refuse, text_of, whole, word_in
 from gateway.apis.body_rules import STORED, BodyRules
 from gateway.apis.chat.usage_bound import CHOICES_MAX, Measure
+from gateway.apis.documents import PDF, pages_of
 from gateway.apis.generate.answer import tier_named
 from gateway.apis.generate.spelling import in_camel_case
 from gateway.apis.generate.tools import needs_of
@@ -144,6 +145,7 @@ def usage_bound_of(body: Mapping[str, Any]) -> UsageBound:
         messages=len(contents) + 1,
         overhead_tokens=needs.overhead_tokens,
         images=measure.images,
+        pages=measure.pages,
         context_reads=max(measure.context_reads, needs.context_reads),
         buckets=RULES.buckets_of(body) | measure.buckets | _buckets_out(config),
         service_tier=tier_in(body),
@@ -240,15 +242,17 @@ def _read_part(measure: Measure, part: object, where: str) -> None:
 
 
 def _read_data(measure: Measure, data: object, where: str) -> None:
-    """Measure inline data by its type: an image, audio, or something else."""
+    """Measure inline data by its type: an image, a PDF, or something else."""
     if not isinstance(data, dict):
         raise invalid(f"{where} must be an object with mimeType and data")
     named = in_camel_case(data, {"mimeType"})
-    kind = named.get("mimeType")
-    if isinstance(kind, str) and kind.strip().lower() in _IMAGES:
+    given = named.get("mimeType")
+    kind = given.strip().lower() if isinstance(given, str) else ""
+    if kind in _IMAGES:
         measure.image()
-    else:  # the type is the caller's word: only images have a highest price
-        measure.fits_in_context()
+    else:  # the type is the caller's word: only images and pages have a highest price
+        measure.document(pages_of(named.get("data")) if kind == PDF else None)
+        measure.texts += others(named, ("mimeType", "data"))
 
 
 def _read_file(measure: Measure, file: object, where: str) -> None:

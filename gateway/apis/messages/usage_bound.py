@@ -12,8 +12,8 @@ from costs.core.usage import STANDARD_PLACE, STANDARD_TIER
 from gateway.apis.arrival import objects, others, refuse, text_of, whole, word_in
 from gateway.apis.body_rules import ANTHROPIC_TTLS, BodyRules
 from gateway.apis.chat.usage_bound import Measure
+from gateway.apis.documents import pages_of
 from gateway.apis.messages.betas import Betas
-from gateway.apis.messages.documents import pages_of
 from gateway.apis.messages.tools import (
     Tool,
     added_in,
@@ -238,11 +238,7 @@ def _read_document(measure: Measure, block: Mapping[str, Any], where: str) -> No
         _read_blocks(measure, source.get("content"), f"{where}.source.content")
         measure.texts += others(block, ("type", "source", "cache_control"))
     elif kind in ("base64", "url"):
-        pages = pages_of(source.get("data")) if isinstance(source, dict) else None
-        if pages is None:
-            measure.fits_in_context()
-        else:
-            measure.document(pages)
+        measure.document(pages_of(source.get("data")) if isinstance(source, dict) else None)
         measure.texts += others(block, ("type", "source", "cache_control"))
     else:
         _read_unknown(measure, block)

@@ -201,7 +201,7 @@ def _usage_bound_of(items: object) -> UsageBound:
 
 def _tokens_at_most(usage_bound: UsageBound) -> int | None:
     """Return the most tokens of items for any model; None if that depends on it."""
-    if usage_bound.images or usage_bound.context_reads:
+    if usage_bound.images or usage_bound.pages or usage_bound.context_reads:
         return None
     frames = bounds.MESSAGE_FRAME_TOKENS * usage_bound.messages
     return bounds.text_bytes(usage_bound) + frames + usage_bound.overhead_tokens

@@ -11,6 +11,7 @@ from typing import Any, Final
 from gateway.apis.arrival import objects, others, refuse, text_in, text_of, tier_in, whole
 from gateway.apis.body_rules import OPENAI_TTLS, BodyRules
 from gateway.apis.chat.usage_bound import Measure
+from gateway.apis.documents import pages_of_url
 from gateway.apis.responses.named import is_reference
 from gateway.apis.responses.tools import ResponsesTools
 from gateway.core.request_body import MESSAGES_MAX, invalid
@@ -50,7 +51,6 @@ _OF_TEXT: Final = frozenset(
 _OUTPUTS: Final = frozenset(
     {"function_call_output", "custom_tool_call_output", "computer_call_output"}
 )
-_MEDIA: Final = frozenset({"input_audio", "input_file"})
 _IMAGES: Final = frozenset({"input_image", "computer_screenshot"})
 # What the provider encrypted for an agent is no shorter than its text.
 _TEXTS: Final = frozenset(
@@ -89,6 +89,7 @@ def usage_bound_of(fields: Mapping[str, Any]) -> UsageBound:
         messages=len(items) + 1,  # the instructions
         overhead_tokens=tools.overhead_tokens,
         images=measure.images,
+        pages=measure.pages,
         context_reads=measure.context_reads,
         buckets=RULES.buckets_of(fields) | measure.buckets,
         service_tier=tier_in(fields),
@@ -185,8 +186,11 @@ def _read_part(measure: Measure, part: Mapping[str, Any], where: str) -> None:
         measure.texts.append(text_of(part["text"]))
     elif kind in _TEXTS:
         measure.texts.append(text_of(part))
-    else:  # a document's pages are read as text and images, and what is unknown as anything
-        if kind not in _MEDIA:
+    elif kind == "input_file":
+        measure.document(pages_of_url(part.get("file_data")))
+        measure.texts += others(part, ("type", "file_data"))
+    else:  # what is unknown is read as anything
+        if kind != "input_audio":
             measure.texts.append(text_of(part))
         measure.fits_in_context()
 

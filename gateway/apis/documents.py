@@ -1,6 +1,8 @@
-"""Count the pages of a PDF, which decide how many tokens it has.
+"""Count the pages of a PDF, which decide how many tokens it has: each is read as text and image.
 
-https://platform.claude.com/docs/en/build-with-claude/pdf-support
+https://platform.claude.com/docs/en/build-with-claude/pdf-support,
+https://developers.openai.com/api/docs/guides/pdf-files,
+https://ai.google.dev/gemini-api/docs/document-processing
 """
 
 from __future__ import annotations
@@ -11,8 +13,11 @@ import re
 import zlib
 from typing import Final
 
-# The most pages of a request; models with a context of 200,000 tokens take 100.
-PAGES_MAX: Final = 600
+# The most pages of a request, also of several documents together: Anthropic takes 600, or 100 for
+# models with a context of 200,000 tokens, Google 1,000.
+PAGES_MAX: Final = 1000
+PDF: Final = "application/pdf"
+_DATA_URL: Final = f"data:{PDF};base64,"
 _HEAD: Final = b"%PDF-"
 _HEAD_WITHIN: Final = 1024
 _PAGE: Final = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
@@ -24,6 +29,13 @@ _DICTIONARY_MAX: Final = 1024
 _OBJECTS: Final = b"/ObjStm"
 _DEFLATED: Final = b"/FlateDecode"
 _UNPACKED_MAX: Final = 32 * 1024 * 1024
+
+
+def pages_of_url(url: object) -> int | None:
+    """Return the pages of a PDF in a data URL, None if they cannot be counted."""
+    if not isinstance(url, str) or url[: len(_DATA_URL)].lower() != _DATA_URL:
+        return None
+    return pages_of(url[len(_DATA_URL) :])
 
 
 def pages_of(data: object) -> int | None:
