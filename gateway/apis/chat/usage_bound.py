@@ -215,7 +215,8 @@ def _read_part(measure: Measure, part: object, where: str) -> None:
     elif kind in ("text", "refusal", "thinking"):
         measure.texts.append(text_of(part))
     elif kind == "file":
-        file = part["file"] if isinstance(part.get("file"), dict) else {}
+        given = part.get("file")
+        file: Mapping[str, Any] = given if isinstance(given, dict) else {}
         measure.document(pages_of_url(file.get("file_data")))
         measure.texts += (*others(part, ("type", "file")), *others(file, ("file_data",)))
     else:  # what is unknown is read as anything
