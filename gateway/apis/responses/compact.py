@@ -56,6 +56,8 @@ class Compaction:
         named = named_in(arrival.fields, items_of(arrival.fields))
         if self._counts:
             call = arrival.whole_call(CountBody(arrival), counting.free(usage_bound))
+        elif arrival.is_streamed():
+            raise invalid(f"stream is not supported at {COMPACT_PATH}")
         else:
             # No field of the vendor's limits what it writes.
             usage_bound = replace(usage_bound, output=OutputLimits())

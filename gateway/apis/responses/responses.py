@@ -147,6 +147,7 @@ class ResponseBody:
         fields = self.arrival.fields
         provider = model.served_by
         sent = {**fields, "model": model.sent_name}
+        sent.pop("multi_agent", None)  # empty, and its beta does not reach the vendor
         if not (self.known.stores and provider.keeps):
             sent["store"] = False
         if tier_in(fields) == "standard":

@@ -43,6 +43,11 @@ def test_body_is_forwarded_unchanged_and_not_stored() -> None:
     assert sent(read(DIALECT, ASKED), MINI).path == "/responses"
 
 
+def test_empty_field_goes_as_its_beta_does() -> None:
+    for empty in (None, {}):
+        assert "multi_agent" not in outgoing(ASKED | {"multi_agent": empty})
+
+
 def test_requested_tier_is_forwarded() -> None:
     assert outgoing(ASKED | {"service_tier": "flex"})["service_tier"] == "flex"
     assert outgoing(ASKED | {"service_tier": "auto"})["service_tier"] == "default"

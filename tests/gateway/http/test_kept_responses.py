@@ -265,6 +265,9 @@ def test_compaction_is_held_and_charged(
         "service_tier": "default",
         "prompt_cache_key": vendors.calls[-1].body["prompt_cache_key"],
     }
+    status, shown = error(ask(named | {"stream": True}, path=f"{RESPONSES}/compact"))
+    assert (status, len(vendors.calls)) == (400, 2)
+    assert "stream is not supported" in shown["message"]
     PolicyFactory.create(org=acme, max_output_tokens=100)
     status, shown = error(ask(named, path=f"{RESPONSES}/compact"))
     assert status == 400
