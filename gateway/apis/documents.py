@@ -22,6 +22,14 @@ _HEAD: Final = b"%PDF-"
 _HEAD_WITHIN: Final = 1024
 _PAGE: Final = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
 _COUNT: Final = re.compile(rb"/Count\s+(\d{1,9})")
+_COMMENT: Final = re.compile(rb"/(?:Type|Count)\s*%")
+# `/P#61ge` is `/Page`, but no program writes a letter so.
+_NAMES: Final = (b"Type", b"Page", b"Pages", b"Count", b"ObjStm", b"Encrypt")
+_ESCAPED: Final = re.compile(
+    rb"/(?=\w{0,7}#)(?:%b)(?![\w#])"
+    % b"|".join(b"".join(b"(?:%c|#%02x)" % (each, each) for each in name) for name in _NAMES),
+    re.IGNORECASE,
+)
 _STREAM: Final = re.compile(rb"(?<!end)stream\r?\n")
 _END: Final = b"endstream"
 # Objects in a stream: its dictionary is before it, and ends the object's head.
@@ -56,9 +64,16 @@ def pages_of(data: object) -> int | None:
         texts = (pdf, *_unpacked(pdf))
     except (zlib.error, ValueError):
         return None
+    if any(map(_hides_name, texts)):
+        return None
     objects = sum(1 for text in texts for _ in _PAGE.finditer(text))
     counted = max((int(found[1]) for text in texts for found in _COUNT.finditer(text)), default=0)
     return min(max(objects, counted), PAGES_MAX) or None
+
+
+def _hides_name(text: bytes) -> bool:
+    """Whether a name that pages are counted by has escapes, or a comment behind it."""
+    return _ESCAPED.search(text) is not None or _COMMENT.search(text) is not None
 
 
 def _unpacked(pdf: bytes) -> list[bytes]:

@@ -33,6 +33,7 @@ PAGES = b"2 0 obj\n<< /Type /Pages /Count 7 >>\nendobj"
     [
         ([PAGE] * 3, 3),
         ([PAGE.replace(b"Type /", b"Type/")], 1),
+        ([PAGE, b"<< /BaseFont /A#20Font /Paged#20 /P#61ged >>"], 1),
         ([PAGE, PAGES], 7),  # of which six are written in a way that is not understood
         ([stream_of(b"<< /Type /Page >> " * 4), PAGE], 5),
         ([stream_of(b"/Type /Pages /Count 12")], 12),
@@ -51,6 +52,9 @@ def test_pages_of_pdf_are_counted(objects: list[bytes], pages: int) -> None:
     [
         [],
         [b"trailer << /Encrypt 5 0 R >>", PAGE],
+        [PAGE, PAGE.replace(b"/Page", b"/P#61ge")],
+        [PAGE, PAGE.replace(b"Type /", b"Type % a comment\n/")],
+        [PAGE, stream_of(b"/Type /Pages /#43#6funt 12")],
         [stream_of(b"x", b"/Type /ObjStm /Filter /LZWDecode"), PAGE],
         [stream_of(b"x").replace(b"stream\n", b"stream\nx", 1), PAGE],
         [stream_of(bytes(40 * 2**20)), PAGE],
