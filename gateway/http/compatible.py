@@ -274,7 +274,8 @@ def _streamed_by_alt(events: View, array: View) -> View:
 
     @csrf_exempt  # as each of the two
     async def view(request: HttpRequest, *, model: str) -> HttpResponseBase:
-        chosen = events if request.GET.get("alt") == "sse" else array
+        asked = (request.GET.get("alt"), request.GET.get("$alt"))  # Google takes both
+        chosen = events if "sse" in asked else array
         return await chosen(request, model=model, streams=True)
 
     return view

@@ -61,6 +61,22 @@ def test_answer_is_relayed_byte_for_byte_and_charged(
     assert reply.body == directly(vendors, api, stream=stream)
 
 
+@pytest.mark.parametrize(
+    ("query", "kind"),
+    [
+        ("", "application/json"),
+        ("?alt=sse", "text/event-stream"),
+        ("?$alt=sse", "text/event-stream"),
+    ],
+)
+def test_stream_of_google_is_in_asked_form(
+    ask: Asking, vendors: FakeProvider, query: str, kind: str
+) -> None:
+    reply = ask(GENERATE.body, path=f"/v1beta/models/{FLASH}:streamGenerateContent{query}")
+    assert reply.status == 200
+    assert reply.headers["content-type"].startswith(kind)
+
+
 @every_api
 @both_ways
 def test_vendor_gets_its_own_key_and_no_client_headers(
