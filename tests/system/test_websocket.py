@@ -160,15 +160,17 @@ async def test_turns_and_lanes_of_connection_are_bounded(
 ) -> None:
     upstream.answers({"times": FOREVER, "stall": "headers"})
     async with turns(server.url, installation.key) as client:
-        for _ in range(17):
-            await client.begin()
+        for n in range(17):
+            await client.begin(stream_id=f"lane-{n}")
         refused = await client.next()
         assert (refused["status"], refused["error"]["code"]) == (429, "rate_limited")
+        assert refused["stream_id"] == "lane-16"
     async with turns(server.url, installation.key) as client:
         for n in range(32):
             await client.turn(generate=False, stream_id=f"lane-{n}")
         refused = await client.turn(generate=False, stream_id="one more")
         assert refused["error"]["code"] == "websocket_stream_limit_reached"
+        assert refused["stream_id"] == "one more"
         await client.answer(generate=False, stream_id="lane-0")
 
 

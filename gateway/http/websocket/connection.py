@@ -179,14 +179,16 @@ class Connection:
 
     async def _take(self, message: bytes) -> None:
         """Begin the turn that a message asks for, or say why not."""
+        lane: str | None = None
         try:
             if self._ending is not None:
                 raise self._ending.refusal
             turn = await self._parsed(message)
             if turn is not None:
+                lane = turn.lane
                 self._begin(turn)
         except Refused as exc:
-            await self._send_error(refused(self._dialect, exc), None)
+            await self._send_error(refused(self._dialect, exc), lane)
 
     async def _parsed(self, message: bytes) -> Turn | None:
         """Parse a message, which is counted as a body is. Raises Refused: it is not recorded."""
