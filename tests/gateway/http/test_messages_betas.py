@@ -324,7 +324,7 @@ def test_feature_and_beta_arrive_together_or_not_at_all(
         assert (beta in KNOWN) == (name in PASSES)
 
 
-EMPTY: Final = {
+EMPTY: Final[dict[str, Any]] = {
     "compaction": {},
     "container": None,
     "mcp_servers": [],
