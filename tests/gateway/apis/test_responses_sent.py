@@ -44,7 +44,8 @@ def test_body_is_forwarded_unchanged_and_not_stored() -> None:
 
 
 def test_empty_field_goes_as_its_beta_does() -> None:
-    for empty in (None, {}):
+    empties: tuple[Any, ...] = (None, {})
+    for empty in empties:
         assert "multi_agent" not in outgoing(ASKED | {"multi_agent": empty})
 
 
