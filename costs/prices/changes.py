@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -35,6 +35,15 @@ class Seeded:
     factors: int
     exchange_rates: AddedRates
     set_by_hand: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the form for JSON."""
+        return {
+            "added": self.prices,
+            "added_factors": self.factors,
+            "kept_by_hand": [*self.set_by_hand],
+            "exchange_rates": self.exchange_rates.as_dict(),
+        }
 
 
 @transaction.atomic

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from django.db import transaction
 from django.utils.timezone import now
@@ -37,6 +37,14 @@ class AddedRates:
     count: int
     until: date | None
     kept: tuple[date, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the form for JSON."""
+        return {
+            "added": self.count,
+            "until": self.until and self.until.isoformat(),
+            "kept": [day.isoformat() for day in self.kept],
+        }
 
     def __str__(self) -> str:
         return f"{self.count} exchange rates (until {self.until or 'never'})"

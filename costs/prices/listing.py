@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -13,7 +13,7 @@ from costs.core.rates import Rates, band_as_dict
 from costs.models import HourlyPrice, PriceFactor, Rate
 from costs.prices.book import PLACE, band_of, load_price_book
 from costs.prices.by_hand import EVERY_MODEL
-from costs.prices.series import Entry, histories
+from costs.prices.series import DatedRow, Entry, histories
 from costs.prices.undo import TakenBack, set_by_hand
 
 
@@ -45,11 +45,7 @@ class Listed:
             "model": self.model,
             "by_hand": self.is_by_hand,
             **rates,
-            "set_by_hand": [
-                *(_price_as_dict(each) for each in self.prices),
-                *(_factor_as_dict(each) for each in self.factors),
-                *(_hourly_as_dict(each) for each in self.hourly),
-            ],
+            "set_by_hand": taken_as_dicts(self.prices, self.factors, self.hourly),
             "announced": [
                 {
                     "starts_at": entry.starts_at.isoformat(),
@@ -117,21 +113,46 @@ def discount_percent(factor: Decimal) -> str:
     return plain((1 - factor) * 100)
 
 
-def _price_as_dict(taken: TakenBack[Rate]) -> dict[str, Any]:
-    row = taken.entry.rows[0]
-    return {**_taken_as_dict(taken), "kind": "price", "service_tier": row.service_tier}
+def row_as_dict(row: DatedRow) -> dict[str, Any]:
+    """Return a row that was added; decimals are strings."""
+    shared = {
+        "provider": row.provider,
+        "model": row.model or EVERY_MODEL,
+        "starts_at": row.starts_at.isoformat(),
+        "source": row.source,
+    }
+    if isinstance(row, Rate):
+        return {**shared, "kind": "price", **band_as_dict(band_of(row))}
+    if isinstance(row, HourlyPrice):
+        return {**shared, **_hourly_as_dict(row)}
+    return {**shared, **_factor_as_dict(row)}
 
 
-def _factor_as_dict(taken: TakenBack[PriceFactor]) -> dict[str, Any]:
-    (row,) = taken.entry.rows
+def taken_as_dicts(
+    prices: Iterable[TakenBack[Rate]],
+    factors: Iterable[TakenBack[PriceFactor]],
+    hourly: Iterable[TakenBack[HourlyPrice]],
+) -> list[dict[str, Any]]:
+    """Return what can be, or was, taken back."""
+    return [
+        *(
+            {**_taken_as_dict(each), "kind": "price", "service_tier": row.service_tier}
+            for each in prices
+            for row in each.entry.rows[:1]
+        ),
+        *({**_taken_as_dict(each), **_factor_as_dict(each.entry.rows[0])} for each in factors),
+        *({**_taken_as_dict(each), **_hourly_as_dict(each.entry.rows[0])} for each in hourly),
+    ]
+
+
+def _factor_as_dict(row: PriceFactor) -> dict[str, Any]:
     place = {"place": row.place} if row.place else {}
-    return {**_taken_as_dict(taken), "kind": row.kind, **place, "factor": str(row.factor)}
+    return {"kind": row.kind, **place, "factor": str(row.factor)}
 
 
-def _hourly_as_dict(taken: TakenBack[HourlyPrice]) -> dict[str, Any]:
-    (row,) = taken.entry.rows
+def _hourly_as_dict(row: HourlyPrice) -> dict[str, Any]:
     eur = None if row.is_end else plain(euros(row.nanoeur_per_hour))
-    return {**_taken_as_dict(taken), "kind": "hourly", "eur_per_hour": eur}
+    return {"kind": "hourly", "eur_per_hour": eur}
 
 
 def _taken_as_dict(taken: TakenBack[Any]) -> Mapping[str, Any]:

@@ -108,16 +108,20 @@ class Command(ActionCommand):
         if taken and options["name"] is None:
             raise Invalid("--take must be given with the name of a provider")
         found = discover([line.config for line in lines])
+        failed = [each.provider for each in found if each.answers is False]
+        took = _take(lines[0], found[0], taken) if taken and not failed else None
         by_name = {line.config.name: line for line in lines}
         if options["models"]:
             rows = [row for each in found for row in _models(each, by_name[each.provider])]
         else:
             rows = [_checked(each) for each in found]
+            if took is not None and options["format"] == "json":
+                rows[0] |= {"taken": taken, "priced": [*took.priced], "unpriced": [*took.unpriced]}
         write_rows(self.stdout, rows, format=options["format"])
-        if failed := [each.provider for each in found if each.answers is False]:
+        if failed:
             raise CommandError(f"No valid answer from {', '.join(failed)}")
-        if taken:
-            self._take(lines[0], found[0], taken)
+        if took is not None and options["format"] == "text":
+            self._write_taken(took, taken, provider=lines[0].config.name)
 
     def remove(self, options: dict[str, Any]) -> None:
         row = _row(options["name"])
@@ -140,24 +144,28 @@ class Command(ActionCommand):
         self.stdout.write(f'Rotated the secret of "{row.name}"; running calls keep the old one.')
         self._warn(row)
 
-    def _take(self, line: ProviderLine, found: Discovered, names: list[str]) -> None:
-        if line.row is None:
-            raise Invalid("Only models of an added provider can be taken")
-        if unknown := [name for name in names if name not in found.models]:
-            raise Invalid(f"The provider does not list {', '.join(unknown)}")
-        taken = pricing.take(line.row, names, load_price_book(), at=now())
+    def _write_taken(self, took: pricing.Taken, names: list[str], *, provider: str) -> None:
         self.stdout.write(f"Took {len(names)} models.")
-        if taken.priced:
-            self.stdout.write(f"Prices of {', '.join(taken.priced)}: {taken.source}.")
-        for name in taken.unpriced:
+        if took.priced:
+            self.stdout.write(f"Prices of {', '.join(took.priced)}: {took.source}.")
+        for name in took.unpriced:
             self.stdout.write(
                 f"{name} has no price, so calls to it are refused: "
-                f"prices set {name} --provider {line.config.name}"
+                f"prices set {name} --provider {provider}"
             )
 
     def _warn(self, row: Provider) -> None:
         if fault := row_line(row).fault:
             self.stderr.write(f"Warning: {fault}")
+
+
+def _take(line: ProviderLine, found: Discovered, names: list[str]) -> pricing.Taken:
+    """Add models of a provider, with the prices that are known."""
+    if line.row is None:
+        raise Invalid("Only models of an added provider can be taken")
+    if unknown := [name for name in names if name not in found.models]:
+        raise Invalid(f"The provider does not list {', '.join(unknown)}")
+    return pricing.take(line.row, names, load_price_book(), at=now())
 
 
 def _add_name(action: CommandParser) -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from django.core.management.base import CommandParser, OutputWrapper
@@ -45,17 +44,16 @@ from costs.prices.commands.options import (
     percent,
     prices_in,
 )
+from costs.prices.commands.report import PREVIEW, Report, compared
 from costs.prices.commands.texts import changes_as_text
 from costs.prices.genai import data_in_file
-from costs.prices.listing import factor_name, hourly_name
+from costs.prices.listing import factor_name, hourly_name, row_as_dict, taken_as_dicts
 from costs.prices.own_file import prices_in_file
 from costs.prices.seed import seed_prices
-from costs.prices.series import DatedRow
+from costs.prices.series import DatedRow, RowT
 from costs.prices.undo import Undone, named_by_id, undo
+from orgs.console.commands import add_format
 from orgs.core.errors import Conflict, Invalid
-
-_SHOWN_MAX: Final = 20
-_PREVIEW: Final = "This is a preview: nothing was changed."
 
 
 def add_set(action: CommandParser) -> None:
@@ -88,6 +86,7 @@ def add_set(action: CommandParser) -> None:
     action.add_argument("--from", dest="starts_at", type=moment, help="default: now")
     action.add_argument("--source", default=HAND_SOURCE, help="source of the price")
     add_preview(action)
+    add_format(action)
 
 
 def add_undo(action: CommandParser) -> None:
@@ -103,6 +102,7 @@ def add_undo(action: CommandParser) -> None:
         help="the start of what is taken back; default: what was set last",
     )
     add_preview(action)
+    add_format(action)
 
 
 def set_by_command(out: OutputWrapper, options: Mapping[str, Any]) -> None:
@@ -141,18 +141,19 @@ def _set_price(out: OutputWrapper, options: Mapping[str, Any], prices: dict[str,
         starts_at=options["starts_at"] or at,
         source=options["source"],
     )
-    with _compared(options) as change:
+    with compared(out, options) as report:
         changed = set_prices([given], now=at, keeps_rest=not options["only"])
     row = changed.rows[0]
-    out.write(
+    report.line(
         f"{row.provider} {row.model} {'would cost' if options['preview'] else 'costs'} "
         f"{plain(row.input_usd_per_mtok)} USD in and {plain(row.output_usd_per_mtok)} USD out per "
         f"million tokens from {row.starts_at.isoformat(timespec='seconds')}."
     )
     if changed.ends_at:
         ends_at = changed.ends_at.isoformat(timespec="seconds")
-        out.write(f"In force until {ends_at}, when another price begins.")
-    _write_changed(out, changed, change)
+        report.line(f"In force until {ends_at}, when another price begins.")
+    report.facts["in_force_until"] = changed.ends_at and changed.ends_at.isoformat()
+    _report_changed(report, changed)
 
 
 def _set_factor(out: OutputWrapper, options: Mapping[str, Any]) -> None:
@@ -166,7 +167,7 @@ def _set_factor(out: OutputWrapper, options: Mapping[str, Any]) -> None:
     else:
         kind, place, factor = PLACE, options["place"], options["factor"]
     at = now()
-    with _compared(options) as change:
+    with compared(out, options) as report:
         changed = set_factor(
             PriceFactor(
                 provider=options["provider"],
@@ -181,16 +182,18 @@ def _set_factor(out: OutputWrapper, options: Mapping[str, Any]) -> None:
         )
     (row,) = changed.rows
     named = f"{row.provider} {row.model or EVERY_MODEL}"
-    out.write(f"{named}: {factor_name(row)} from {row.starts_at.isoformat(timespec='seconds')}.")
-    _write_withdrawn(out, changed.withdrawn)
-    change.write(out, _models(change.after, row.provider), row.starts_at)
+    report.line(f"{named}: {factor_name(row)} from {row.starts_at.isoformat(timespec='seconds')}.")
+    report.facts["in_force_until"] = changed.ends_at and changed.ends_at.isoformat()
+    _report_rows(report, changed)
+    report.compare(_models(report.after, row.provider), row.starts_at)
+    report.end()
 
 
 def _set_hourly(out: OutputWrapper, options: Mapping[str, Any]) -> None:
     model, at = options["model"].strip(), now()
     if not model:
         raise Invalid(f"A model must be given, or '{EVERY_MODEL}' for all of the provider")
-    with _compared(options) as change:
+    with compared(out, options) as report:
         changed = set_hourly(
             HourlyPrice(
                 provider=options["provider"],
@@ -204,8 +207,11 @@ def _set_hourly(out: OutputWrapper, options: Mapping[str, Any]) -> None:
         )
     (row,) = changed.rows
     named = f"{row.provider} {row.model or EVERY_MODEL}"
-    out.write(f"{named}: {hourly_name(row)} from {row.starts_at.isoformat(timespec='seconds')}.")
-    change.write(out, _models(change.after, row.provider), row.starts_at)
+    report.line(f"{named}: {hourly_name(row)} from {row.starts_at.isoformat(timespec='seconds')}.")
+    report.facts["in_force_until"] = changed.ends_at and changed.ends_at.isoformat()
+    _report_rows(report, changed)
+    report.compare(_models(report.after, row.provider), row.starts_at)
+    report.end()
 
 
 def undo_by_command(out: OutputWrapper, options: Mapping[str, Any]) -> None:
@@ -216,7 +222,7 @@ def undo_by_command(out: OutputWrapper, options: Mapping[str, Any]) -> None:
     elif provider is None:
         raise Invalid("--provider must be given with a model's name")
     at = now()
-    with _compared(options) as change:
+    with compared(out, options) as report:
         undone = undo(
             provider=provider,
             model=model,
@@ -225,27 +231,34 @@ def undo_by_command(out: OutputWrapper, options: Mapping[str, Any]) -> None:
             now=at,
         )
     for line in _taken_back(undone):
-        out.write(line)
-    models = _models(change.after, undone.provider)
+        report.line(line)
+    report.facts |= {
+        "provider": undone.provider,
+        "model": undone.model,
+        "taken_back": taken_as_dicts(undone.prices, undone.factors, undone.hourly),
+    }
+    models = _models(report.after, undone.provider)
     if undone.prices and not undone.factors and not undone.hourly:
         models = [(undone.provider, undone.model)]
     for starts_at in undone.starts:
-        change.write(out, models, starts_at, closing=starts_at == undone.starts[-1])
-    if undone.prices and not options["preview"]:
-        out.write("`prices load` takes newer prices of the list, as before.")
+        report.compare(models, starts_at, is_last=starts_at == undone.starts[-1])
+    if undone.prices and not report.is_preview:
+        report.line("`prices load` takes newer prices of the list, as before.")
+    report.end()
 
 
 def load_by_command(out: OutputWrapper, options: Mapping[str, Any]) -> None:
     """Set the prices of a file, all or none."""
     path: Path = options["file"]
     at = now()
-    with _compared(options) as change:
+    with compared(out, options) as report:
         given = prices_in_file(path, now=at)
         changed = set_prices(given, now=at, skips_present=True)
-    verb = "Would set" if options["preview"] else "Set"
+    verb = "Would set" if report.is_preview else "Set"
     count = len(given) - changed.present
-    out.write(f"{verb} {count} prices of {path}; {changed.present} were set already.")
-    _write_changed(out, changed, change)
+    report.line(f"{verb} {count} prices of {path}; {changed.present} were set already.")
+    report.facts |= {"file": f"{path}", "present": changed.present}
+    _report_changed(report, changed)
 
 
 def load_data_by_command(out: OutputWrapper, options: Mapping[str, Any]) -> None:
@@ -253,94 +266,61 @@ def load_data_by_command(out: OutputWrapper, options: Mapping[str, Any]) -> None
     path: Path = options["file"]
     at = now()
     prices = seed_prices(data_in_file(path))
-    change = _Change(is_preview=True)
+    report = Report(out, options)
     with transaction.atomic():
         count = seed(prices=prices, exchange_rates=(), now=at).prices
-        change.after = load_price_book()
+        report.after = load_price_book()
         transaction.set_rollback(True)
-    out.write(f"{path} has {count} prices that the list does not have.")
+    report.line(f"{path} has {count} prices that the list does not have.")
+    report.facts |= {"file": f"{path}", "new_prices": count, "added": 0, "kept_by_hand": []}
     later = sorted({price.starts_at for price in prices if price.starts_at > at})
     for moment_ in (at, *later):
         of_moment = {(p.provider, p.model) for p in prices if p.starts_at == moment_}
-        models = change.after.models() if moment_ == at else sorted(of_moment)
-        for line in changes_as_text(change.before, change.after, models, moment_):
-            out.write(line)
-    if options["preview"] or not count:
-        out.write(_PREVIEW)
-    elif options["yes"] or _is_confirmed():
+        models = report.after.models() if moment_ == at else sorted(of_moment)
+        changed = report.differences(models, moment_)
+        for line in changes_as_text(report.before, report.after, changed, moment_):
+            report.line(line)
+    if report.is_preview or not count:
+        report.line(PREVIEW)
+    elif options["yes"] or _is_confirmed(report):
         with transaction.atomic():
             lock_prices()
-            if price_list_version() != change.before.version:
+            if price_list_version() != report.before.version:
                 raise Conflict("The price list has changed meanwhile; run the command again")
             added = seed(prices=prices, exchange_rates=(), now=now())
-        out.write(f"Added {added.prices} prices.")
+        report.line(f"Added {added.prices} prices.")
+        report.facts |= {"added": added.prices, "kept_by_hand": [*added.set_by_hand]}
         if added.set_by_hand:
-            out.write(f"Kept as set by hand: {', '.join(added.set_by_hand)}.")
+            report.line(f"Kept as set by hand: {', '.join(added.set_by_hand)}.")
     else:
-        out.write("Nothing was changed.")
+        report.line("Nothing was changed.")
+    report.end()
 
 
-def _is_confirmed() -> bool:
-    if not sys.stdin.isatty():
+def _is_confirmed(report: Report) -> bool:
+    if report.is_json or not sys.stdin.isatty():
         raise Invalid("--yes must be given to take the prices without a question, or --preview")
     return input("Take these prices? [y/N] ").strip().casefold() in ("y", "yes")
 
 
-class _Change:
-    """The list before and after a change."""
-
-    def __init__(self, is_preview: bool) -> None:
-        self.is_preview = is_preview
-        self.before = self.after = load_price_book()
-
-    def write(
-        self,
-        out: OutputWrapper,
-        models: Sequence[tuple[str, str]],
-        at: datetime,
-        *,
-        closing: bool = True,
-    ) -> None:
-        """Write what differs at a moment."""
-        models = [
-            key
-            for key in models
-            if self.before.rates_for([key[1]], key[0], at)
-            != self.after.rates_for([key[1]], key[0], at)
-        ]
-        for line in changes_as_text(self.before, self.after, models[:_SHOWN_MAX], at):
-            out.write(line)
-        if len(models) > _SHOWN_MAX:
-            out.write(f"{len(models) - _SHOWN_MAX} more models change.")
-        if not models and self.after.has_exchange_rate(at):
-            out.write("No price in the list changes.")
-        if self.is_preview and closing:
-            out.write(_PREVIEW)
-
-
-@contextmanager
-def _compared(options: Mapping[str, Any]) -> Iterator[_Change]:
-    """Make a change, or try it out: read the list before and after it."""
-    with transaction.atomic():
-        change = _Change(options["preview"])
-        yield change
-        change.after = load_price_book()
-        if options["preview"]:
-            transaction.set_rollback(True)
-
-
-def _write_changed(out: OutputWrapper, changed: Changed[Rate], change: _Change) -> None:
+def _report_changed(report: Report, changed: Changed[Rate]) -> None:
     by_start: dict[datetime, dict[tuple[str, str], None]] = {}
     for row in changed.rows:
         by_start.setdefault(row.starts_at, {})[row.provider, row.model] = None
-    _write_withdrawn(out, changed.withdrawn)
+    _report_rows(report, changed)
     for starts_at, models in by_start.items():
-        change.write(out, list(models), starts_at, closing=starts_at == max(by_start))
+        report.compare(models, starts_at, is_last=starts_at == max(by_start))
+    report.end()
 
 
-def _write_withdrawn(out: OutputWrapper, withdrawn: Sequence[datetime]) -> None:
-    for starts_at in withdrawn:
-        out.write(f"Deleted: what the list announced from {starts_at.isoformat()}.")
+def _report_rows(report: Report, changed: Changed[RowT]) -> None:
+    """Report the rows that were added, and what the list announced and was deleted for them."""
+    report.facts |= {
+        "set": [row_as_dict(row) for row in changed.rows],
+        "deleted": [starts_at.isoformat() for starts_at in changed.withdrawn],
+    }
+    for starts_at in changed.withdrawn:
+        report.line(f"Deleted: what the list announced from {starts_at.isoformat()}.")
 
 
 def _models(book: PriceBook, provider: str) -> list[tuple[str, str]]:

@@ -61,6 +61,7 @@ class Command(ActionCommand):
             "--yes", action="store_true", help="take the prices of a data.json without a question"
         )
         add_preview(load)
+        add_format(load)
         every = add("list", self.list, help="list prices, discounts and what is set by hand")
         every.add_argument("--provider", help="only this provider's")
         every.add_argument("--by-hand", action="store_true", help="only what is set by hand")
@@ -111,6 +112,9 @@ class Command(ActionCommand):
             now=moment,
             is_forced=options["force"],
         )
+        if options["format"] == "json":
+            self.stdout.write(json.dumps(done.as_dict(), indent=2))
+            return
         self.stdout.write(f"Added {done.prices} prices and {done.exchange_rates}.")
         if kept := done.exchange_rates.kept_sentence:
             self.stdout.write(kept)

@@ -49,6 +49,7 @@ class Command(ActionCommand):
             action.add_argument(
                 "--force", action="store_true", help=f"allow changes over a fifth{more}"
             )
+            add_format(action)
 
     def show(self, options: dict[str, Any]) -> None:
         day: date = options["at"] or utc_day(now())
@@ -60,8 +61,7 @@ class Command(ActionCommand):
             )
         rows = ExchangeRate.objects.filter(on_date__lte=day)[:HISTORY_ROWS]
         history = [
-            {"date": f"{row.on_date}", "usd_per_eur": plain(row.usd_per_eur), "source": row.source}
-            for row in rows
+            _rate_as_dict(DatedRate(row.on_date, row.usd_per_eur), row.source) for row in rows
         ]
         if options["format"] == "json":
             self.stdout.write(json.dumps(_as_dict(found) | {"history": history}, indent=2))
@@ -82,6 +82,9 @@ class Command(ActionCommand):
             today=utc_day(now()),
             is_forced=options["force"],
         )
+        if options["format"] == "json":
+            self.stdout.write(json.dumps(added.as_dict(), indent=2))
+            return
         self.stdout.write(f"Added {added}.")
         if added.kept_sentence:
             self.stdout.write(added.kept_sentence)
@@ -90,17 +93,26 @@ class Command(ActionCommand):
         today = utc_day(now())
         rate = DatedRate(options["date"] or today, options["usd_per_eur"])
         set_rate(rate, source=options["source"], today=today, is_forced=options["force"])
+        if options["format"] == "json":
+            self.stdout.write(json.dumps(_rate_as_dict(rate, options["source"]), indent=2))
+            return
         self.stdout.write(f"1 EUR = {plain(rate.usd_per_eur)} USD from {rate.on_date}.")
 
 
 def _as_dict(found: RateInForce) -> dict[str, Any]:
     return {
-        "date": f"{found.rate.on_date}",
-        "usd_per_eur": plain(found.rate.usd_per_eur),
-        "source": found.source,
+        **_rate_as_dict(found.rate, found.source),
         "working_days": found.working_days,
         "is_stale": found.is_stale,
         "stale_after_working_days": STALE_AFTER_WORKING_DAYS,
+    }
+
+
+def _rate_as_dict(rate: DatedRate, source: str) -> dict[str, Any]:
+    return {
+        "date": f"{rate.on_date}",
+        "usd_per_eur": plain(rate.usd_per_eur),
+        "source": source,
     }
 
 

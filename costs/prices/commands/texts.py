@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from typing import Any
 
-from costs.core.money import format_eur, plain
+from costs.core.money import euros, format_eur, plain
 from costs.core.pricing import cost_nanoeur
 from costs.core.rates import Band, Rates
 from costs.core.usage import Usage
@@ -74,6 +75,24 @@ def changes_as_text(
     if not after.has_exchange_rate(at):
         lines.append("There is no exchange rate yet, so no price is in force; run `prices load`.")
     return lines
+
+
+def difference_as_dict(
+    provider: str, model: str, old: Rates | None, new: Rates | None, *, at: datetime
+) -> dict[str, Any]:
+    """Return a model's rates before and after a change, as they are stored; None is no price.
+
+    The samples are 1,000 tokens in and 1,000 out.
+    """
+    return {
+        "provider": provider,
+        "model": model,
+        "starts_at": at.isoformat(),
+        "before": old and old.as_dict(),
+        "after": new and new.as_dict(),
+        "sample_before_eur": old and f"{euros(_sample_nanoeur(old)):f}",
+        "sample_after_eur": new and f"{euros(_sample_nanoeur(new)):f}",
+    }
 
 
 def _difference(name: str, old: Rates | None, new: Rates | None, at: datetime) -> Iterator[str]:
@@ -154,9 +173,11 @@ def _sample(rates: Rates) -> str:
 
 
 def _thousand_each(rates: Rates | None) -> str:
-    if rates is None:
-        return _NONE
-    return format_eur(cost_nanoeur(Usage(input_uncached=1000, output_text=1000), rates))
+    return _NONE if rates is None else format_eur(_sample_nanoeur(rates))
+
+
+def _sample_nanoeur(rates: Rates) -> int:
+    return cost_nanoeur(Usage(input_uncached=1000, output_text=1000), rates)
 
 
 def _day(moment: datetime) -> str:
