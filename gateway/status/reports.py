@@ -21,6 +21,7 @@ from gateway.http.health import checks_of, readiness
 from gateway.models import Provider
 from gateway.provider_rows.reports import ProviderLine, all_lines
 from gateway.providers.routing.health import HealthReport
+from gateway.status.hour import NO_CALLS, LastHour, ProviderHour, last_hour
 from orgs.core.frozen import frozen
 
 ROWS_MAX: Final = 500
@@ -49,9 +50,12 @@ class AlertsState:
 
 @frozen
 class ProviderState:
-    """A vendor or a row, with what this process saw of it in the last hour."""
+    """A vendor or a row: its calls of the last `hour`, of all processes, and what this one has
+    `seen` of it: its breaker, calls in flight.
+    """
 
     line: ProviderLine
+    hour: ProviderHour
     seen: HealthReport
     answered_at: datetime | None
 
@@ -62,11 +66,9 @@ class ProviderState:
             return "off"
         if self.line.fault is not None:
             return "cannot be called" if self.line.row else "not configured"
-        if self.seen.opens_in_s is not None:
-            return "failing"
-        if self.answered_at is None:
-            return "failing" if self.seen.calls else "not called yet"
-        return "working"
+        if not self.hour.calls:
+            return "no recent calls"
+        return "failing" if self.hour.is_failing else "working"
 
     @property
     def is_bad(self) -> bool:
@@ -76,7 +78,7 @@ class ProviderState:
     @property
     def failed_percent(self) -> str | None:
         """The share of calls that the provider failed, such as `12.5`; None without calls."""
-        return share_percent(sum(self.seen.failed.values()), self.seen.calls)
+        return share_percent(sum(self.hour.failed.values()), self.hour.calls)
 
     @property
     def breaker(self) -> str:
@@ -91,7 +93,8 @@ class GatewayStatus:
     """The state of a process, its database and its providers.
 
     `readiness` is the body of `/readyz`. Without `prices` and `alerts` migrations are pending.
-    `providers` are cut at ROWS_MAX rows (`is_cut`).
+    `providers` are cut at ROWS_MAX rows (`is_cut`), the requests of their last hour at REQUESTS_MAX
+    (`is_hour_cut`).
     """
 
     readiness: dict[str, Any]
@@ -101,6 +104,7 @@ class GatewayStatus:
     alerts: AlertsState | None
     providers: tuple[ProviderState, ...]
     is_cut: bool
+    is_hour_cut: bool
 
 
 def status(
@@ -116,14 +120,16 @@ def status(
     lines = all_lines(rows[:ROWS_MAX])
     if not all_providers:
         lines = [line for line in lines if line.row or line.fault is None]
+    hour = last_hour(now) if is_migrated else LastHour(providers={}, is_cut=False)
     return GatewayStatus(
         readiness=readiness(gateway, checks.found),
         database=_database(),
         prices=_prices(now) if is_migrated else None,
         exchange=checks.exchange,
         alerts=_alerts(now) if is_migrated else None,
-        providers=_providers(gateway, lines, now),
+        providers=_providers(gateway, lines, hour, now),
         is_cut=len(rows) > ROWS_MAX,
+        is_hour_cut=hour.is_cut,
     )
 
 
@@ -136,14 +142,20 @@ def _rows(org_id: UUID | None, *, all_providers: bool) -> list[Provider]:
 
 
 def _providers(
-    gateway: Gateway, lines: Iterable[ProviderLine], now: datetime
+    gateway: Gateway, lines: Iterable[ProviderLine], hour: LastHour, now: datetime
 ) -> tuple[ProviderState, ...]:
     """Return the state of providers; those that somebody should look at come first."""
     by_name = {line.config.name: line for line in lines}
     seen = gateway.call_loop.call_sync(_seen(gateway, by_name))
     found = [
-        ProviderState(line=line, seen=seen[name], answered_at=_before(now, seen[name]))
+        ProviderState(
+            line=line,
+            hour=of_hour,
+            seen=seen[name],
+            answered_at=of_hour.answered_at or _before(now, seen[name]),
+        )
         for name, line in by_name.items()
+        for of_hour in [hour.providers.get(name, NO_CALLS)]
     ]
     return tuple(sorted(found, key=lambda each: not each.is_bad))
 

@@ -24,6 +24,7 @@ def status_json(found: GatewayStatus) -> dict[str, Any]:
         "version": settings.VERSION,
         "providers": [_provider(each) for each in found.providers],
         "providersCut": found.is_cut,
+        "requestsCut": found.is_hour_cut,
     }
 
 
@@ -52,7 +53,7 @@ def _alerts(found: AlertsState) -> dict[str, Any]:
 
 
 def _provider(found: ProviderState) -> dict[str, Any]:
-    line, seen = found.line, found.seen
+    line, hour, seen = found.line, found.hour, found.seen
     return {
         "provider": line.config.name,
         "of": line.owner,
@@ -63,11 +64,11 @@ def _provider(found: ProviderState) -> dict[str, Any]:
         "fault": line.fault,
         "state": found.state,
         "lastAnswerAt": _text(found.answered_at),
-        "calls": seen.calls,
-        "failed": seen.failed,
-        "errorRate": seen.error_rate,
-        "p50Ms": seen.p50_ms,
-        "p95Ms": seen.p95_ms,
+        "calls": hour.calls,
+        "failed": dict(hour.failed),
+        "errorRate": hour.error_rate,
+        "p50Ms": hour.p50_ms,
+        "p95Ms": hour.p95_ms,
         "breaker": found.breaker,
         "breakerOpensInS": seen.opens_in_s,
         "inFlight": seen.in_flight,

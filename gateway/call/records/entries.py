@@ -26,6 +26,7 @@ from gateway.guards.cost_limits import CostLimit, limit_in
 from gateway.guards.rates import refusal_for_rate
 from gateway.guards.rule_sets import RuleSet
 from gateway.guards.sessions import SessionRule
+from gateway.providers.routing.breaker import fails_provider
 from orgs.core.frozen import frozen
 
 ERROR_MAX_CHARS: Final = 1000
@@ -69,7 +70,8 @@ class Closing:
 
     `unpriced` names what has no rate of its own, so that the cost is an estimate. `seen` are the
     most input and output tokens of an answer that was cut off. `upstream_id` is the provider's own
-    request id. An answer that ended at a cap of the gateway's own `is_cut_by_gateway`.
+    request id. An answer that ended at a cap of the gateway's own `is_cut_by_gateway`. The provider
+    itself failed the call if `fails_provider`; the request may have caused its other errors.
     """
 
     status: str
@@ -83,6 +85,7 @@ class Closing:
     latency_ms: int | None = None
     upstream_id: str | None = None
     is_cut_by_gateway: bool = False
+    fails_provider: bool = False
 
 
 def refusal_of(
@@ -127,6 +130,7 @@ class RecordedAttempt:
             "code": failure.code if failure else None,
             "error": clean(failure.message, ERROR_MAX_CHARS) if failure else None,
             "provider_status": getattr(failure, "provider_status", None),
+            "provider_failed": fails_provider(failure),
             "hold_id": str(self.hold_id) if self.hold_id else None,
             "bound_nanoeur": self.bound_nanoeur,
             "latency_ms": self.latency_ms,

@@ -226,6 +226,7 @@ def _completion(settlement: Settlement, result: Settled, *, now: datetime) -> Ro
                 "upstream_request_id": closing.upstream_id,
                 "at_most": closing.seen and dict(zip(SEEN, closing.seen, strict=True)),
                 "cut_by": "gateway" if closing.is_cut_by_gateway else None,
+                "provider_failed": closing.fails_provider,
             }
         ),
     }

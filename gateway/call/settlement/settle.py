@@ -31,6 +31,7 @@ from gateway.core.calls import Call, CallResult, Completion
 from gateway.core.errors import ProviderFailed
 from gateway.core.model_names import NAME_MAX_CHARS
 from gateway.core.usage_bound import BY_GATEWAY
+from gateway.providers.routing.breaker import fails_provider
 from gateway.upstream.returned_headers import UPSTREAM_ID_HEADER
 
 # A run of this length shared by a provider's message and the prompt counts as a quotation.
@@ -101,6 +102,7 @@ def _closing(
         or bool(
             answer and answer.finish_reason == LENGTH and held.bounded.capped.cap.by in BY_GATEWAY
         ),
+        fails_provider=fails_provider(failure),
     )
 
 

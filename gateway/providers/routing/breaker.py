@@ -13,6 +13,7 @@ from gateway.core.errors import (
     Broken,
     CredentialsRefused,
     FailedAnswer,
+    GatewayError,
     ProviderFailed,
     TimedOut,
 )
@@ -48,6 +49,11 @@ def outcome_of(ended: Completion | ProviderFailed) -> CallOutcome:
     if isinstance(ended, TimedOut | Broken | CredentialsRefused) or may_pass(ended):
         return CallOutcome.FAILED
     return CallOutcome.NOTHING if ended.provider_status is None else CallOutcome.ANSWERED
+
+
+def fails_provider(failure: GatewayError | None) -> bool:
+    """Whether an error is the provider's own failure."""
+    return isinstance(failure, ProviderFailed) and outcome_of(failure) is CallOutcome.FAILED
 
 
 @dataclass(slots=True)

@@ -1,13 +1,10 @@
-"""The state of each provider, as this process sees it: its breaker, its calls of the last hour."""
+"""The state of each provider, as this process sees it: its breaker, its calls in flight."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import accumulate
-from math import ceil, log2
 from typing import Final
 from uuid import UUID
 
@@ -16,41 +13,17 @@ from gateway.core.errors import ProviderFailed
 from gateway.providers.routing.breaker import Breaker, CallOutcome, outcome_of
 from orgs.core.frozen import frozen
 
-MINUTES: Final = 60
 # Rows come and go while a process runs; those that were called longest ago are forgotten.
 PROVIDERS_MAX: Final = 1_000
-# Latencies are counted in steps of 19 %: 80 of them from 1 ms to 20 minutes.
-STEPS_PER_DOUBLING: Final = 4
 
 
 @frozen
 class HealthReport:
-    """A provider as this process saw it in the last hour.
+    """A provider as this process sees it."""
 
-    `failed` are the calls that the provider failed, by code. Latencies are those of answered calls,
-    to the end of the answer, None without one: at most 19 % more than they were.
-    """
-
-    calls: int
-    failed: dict[str, int]
     in_flight: int
     answered_s_ago: float | None
     opens_in_s: float | None  # None while it is closed; 0 if it is being tried
-    p50_ms: int | None
-    p95_ms: int | None
-
-    @property
-    def error_rate(self) -> float | None:
-        """The share of calls that the provider failed; None without calls."""
-        return sum(self.failed.values()) / self.calls if self.calls else None
-
-
-@dataclass(slots=True)
-class _Minute:
-    number: int  # since the clock's zero
-    answered: int = 0
-    failed: Counter[str] = field(default_factory=Counter)
-    latencies: Counter[int] = field(default_factory=Counter)  # by step
 
 
 @dataclass(slots=True)
@@ -60,52 +33,28 @@ class ProviderHealth:
     breaker: Breaker = field(default_factory=Breaker)
     in_flight: int = 0
     answered_at_s: float | None = None
-    _minutes: deque[_Minute] = field(default_factory=lambda: deque(maxlen=MINUTES))
 
     def record(self, ended: Completion | ProviderFailed, *, began_s: float, now_s: float) -> None:
         """Record how a call ended."""
-        outcome, failure = outcome_of(ended), None
-        if isinstance(ended, ProviderFailed):
-            failure = ended
+        outcome = outcome_of(ended)
+        failure = ended if isinstance(ended, ProviderFailed) else None
         self.breaker.record(
             outcome,
             began_s=began_s,
             now_s=now_s,
             retry_after_s=failure.retry_after_s if failure else None,
         )
-        if outcome is CallOutcome.NOTHING:
-            return
-        minute = self._minute(now_s)
-        if failure is not None and outcome is CallOutcome.FAILED:
-            minute.failed[failure.code] += 1
-            return
-        self.answered_at_s = now_s
-        minute.answered += 1
-        if failure is None:
-            minute.latencies[_step(now_s - began_s)] += 1
+        if outcome is CallOutcome.ANSWERED:
+            self.answered_at_s = now_s
 
     def report(self, *, now_s: float) -> HealthReport:
-        """Return what was seen in the last hour."""
-        first = _number(now_s) - MINUTES + 1
-        minutes = [minute for minute in self._minutes if minute.number >= first]
-        failed = sum((minute.failed for minute in minutes), Counter[str]())
-        latencies = sum((minute.latencies for minute in minutes), Counter[int]())
+        """Return its state."""
         until_s, answered_at_s = self.breaker.open_until_s, self.answered_at_s
         return HealthReport(
-            calls=sum(minute.answered for minute in minutes) + failed.total(),
-            failed=dict(failed),
             in_flight=self.in_flight,
             answered_s_ago=None if answered_at_s is None else now_s - answered_at_s,
             opens_in_s=None if until_s is None else max(0.0, until_s - now_s),
-            p50_ms=_quantile(latencies, 0.5),
-            p95_ms=_quantile(latencies, 0.95),
         )
-
-    def _minute(self, now_s: float) -> _Minute:
-        number = _number(now_s)
-        if not self._minutes or self._minutes[-1].number != number:
-            self._minutes.append(_Minute(number))
-        return self._minutes[-1]
 
 
 class Health:
@@ -156,7 +105,7 @@ class Health:
         self._of(name).record(ended, began_s=now_s - took_s, now_s=now_s)
 
     def reports(self, names: Iterable[str]) -> dict[str, HealthReport]:
-        """Return what was seen of each of these providers."""
+        """Return the state of each of these providers."""
         now_s, unseen = self._clock(), ProviderHealth()
         return {name: self._by_name.get(name, unseen).report(now_s=now_s) for name in names}
 
@@ -166,21 +115,3 @@ class Health:
         if len(self._by_name) > PROVIDERS_MAX:
             del self._by_name[next(iter(self._by_name))]
         return health
-
-
-def _number(now_s: float) -> int:
-    return int(now_s // 60)
-
-
-def _step(took_s: float) -> int:
-    """Return the step of a latency: 0 up to a millisecond."""
-    return max(0, ceil(STEPS_PER_DOUBLING * log2(max(took_s * 1000, 1))))
-
-
-def _quantile(latencies: Counter[int], share: float) -> int | None:
-    """Return the milliseconds within which this share of the calls ended; None without calls."""
-    steps = sorted(latencies)
-    nth = ceil(share * latencies.total())
-    so_far = accumulate(latencies[step] for step in steps)
-    found = next((step for step, count in zip(steps, so_far, strict=True) if count >= nth), None)
-    return None if found is None else round(2 ** (found / STEPS_PER_DOUBLING))
