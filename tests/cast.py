@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from django.test import Client
 
+from costs.prices import book
 from orgs.models import Membership, Organization, User
 from tests.factories import (
     ExchangeRateFactory,
@@ -30,6 +31,12 @@ PRICES = (
     ("sandbox", "sandbox-small", "0.15", "0.60"),
     ("sandbox", "sandbox-large", "2.50", "10"),
 )
+
+
+@pytest.fixture(autouse=True)
+def _no_price_list_is_kept() -> None:
+    """Another test's list may have had the same version."""
+    book._kept.cache_clear()
 
 
 @pytest.fixture

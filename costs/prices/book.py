@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any, Final
 
+from django.db import connection
 from django.db.models import QuerySet
 
 from costs.core.hours import HourlyRate
@@ -220,8 +222,26 @@ def lock_prices() -> None:
     PriceList.objects.select_for_update().get_or_create(id=1)
 
 
-def load_price_book() -> PriceBook:
-    """Read the whole price list: five queries. The version first, so that it is never newer.
+def price_book() -> PriceBook:
+    """Return the price list as this process has read it, read again when its version has changed.
+
+    Inside a transaction, whose changes may be taken back, it is read again.
+    """
+    if connection.in_atomic_block:
+        return load_price_book()
+    return _kept(price_list_version())
+
+
+@lru_cache(maxsize=1)
+def _kept(version: int) -> PriceBook:
+    """Read the list of this version, or a newer one, which the next version replaces."""
+    return load_price_book()
+
+
+def load_price_book(provider: str | None = None, names: Iterable[str] = ()) -> PriceBook:
+    """Read the price list: five queries. The version first, so that it is never newer.
+
+    With a provider, of its prices only those under these names, and none of others.
 
     The database refuses rows that cannot be used. Those that are there all the same count as
     unknown, whatever they contain, and are logged.
@@ -230,6 +250,8 @@ def load_price_book() -> PriceBook:
     rows: dict[tuple[str, str], list[Rate]] = {}
     unusable: dict[tuple[str, str], list[tuple[str, datetime]]] = {}
     in_order = Rate.objects.order_by("starts_at", "above_input_tokens")
+    if provider is not None:
+        in_order = in_order.filter(provider=provider, model__in=[*names])
     good, bad = _usable(in_order, _IDENTITY)
     for row in good:
         rows.setdefault((row.provider, row.model), []).append(row)

@@ -99,8 +99,13 @@ def by_use(rows: QuerySet[Any], identity: Sequence[str]) -> tuple[list[Any], lis
 def histories(rows: QuerySet[RowT]) -> dict[SeriesKey, list[Entry[RowT]]]:
     """Return the history of each series, oldest first."""
     usable = _USABLE[rows.model]
-    unusable = rows.exclude(usable).defer(*_amounts(rows))
-    return grouped(rows.filter(usable), unusable)
+    marked = rows.annotate(is_usable=ExpressionWrapper(usable, BooleanField()))
+    try:
+        found = [(row, row.is_usable) for row in marked]
+    except (ArithmeticError, TypeError, ValueError):
+        # What SQLite has in an amount may not be a number.
+        return grouped(rows.filter(usable), rows.exclude(usable).defer(*_amounts(rows)))
+    return grouped((row for row, good in found if good), (row for row, good in found if not good))
 
 
 def history_of(row: RowT) -> list[Entry[RowT]]:

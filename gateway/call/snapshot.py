@@ -22,7 +22,7 @@ from django.db import connections, transaction
 from costs.core.admission import Stale
 from costs.prices.book import (
     PriceBook,
-    load_price_book,
+    price_book,
     price_list_version,
     providers_version,
 )
@@ -304,7 +304,7 @@ def _live_versions(org_id: UUID) -> Stale:
 def _load_prices(known: PriceBook | None) -> PriceBook:
     if known is not None and known.version == price_list_version():
         return known
-    return load_price_book()
+    return price_book()
 
 
 def _load_organization(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -11,7 +12,7 @@ from django import forms
 from costs.core.rates import Rates
 from costs.core.usage import STANDARD_TIER
 from gateway.core.model_names import NAME_MAX_CHARS
-from gateway.price_pages.reports import PricedModel
+from gateway.price_pages.reports import ListedModel, ModelTable
 
 PER_PAGE: Final = 50
 PAGES_MAX: Final = 10_000
@@ -25,16 +26,17 @@ SORTS: Final = (
 )
 
 
-def _usd(column: str) -> Callable[[PricedModel], tuple[bool, Any]]:
-    def key(each: PricedModel) -> tuple[bool, Any]:
-        return each.rates is None, each.rates and getattr(standard_band(each.rates), column)
+def _usd(column: str) -> Callable[[ModelTable, ListedModel], tuple[bool, Any]]:
+    def key(table: ModelTable, each: ListedModel) -> tuple[bool, Any]:
+        rates = table.priced(each).rates
+        return rates is None, rates and getattr(standard_band(rates), column)
 
     return key
 
 
-_KEYS: Final[Mapping[str, Callable[[PricedModel], Any]]] = {
-    "cost": lambda each: -each.use.cost_nanoeur,
-    "requests": lambda each: -each.use.requests,
+_KEYS: Final[Mapping[str, Callable[[ModelTable, ListedModel], Any]]] = {
+    "cost": lambda _, each: -each.use.cost_nanoeur,
+    "requests": lambda _, each: -each.use.requests,
     "input": _usd("input_usd_per_mtok"),
     "output": _usd("output_usd_per_mtok"),
 }
@@ -57,17 +59,17 @@ class ModelFilterForm(forms.Form):
         choices = [("", "All"), *((name, name) for name in sorted(providers))]
         self.fields["provider"].choices = choices  # type: ignore[attr-defined]  # a ChoiceField
 
-    def chosen(self, models: Sequence[PricedModel]) -> list[PricedModel]:
+    def chosen(self, table: ModelTable) -> list[ListedModel]:
         """Return the models that a valid form asks for, in its order."""
         values = self.cleaned_data
         wanted, provider = values["q"].strip().casefold(), values["provider"]
         found = [
             each
-            for each in models
-            if provider in ("", each.model.provider)
-            and wanted in f"{each.model.provider}/{each.model.id}".casefold()
+            for each in table.models.values()
+            if provider in ("", each.provider) and wanted in each.qualified_name
         ]
-        return sorted(found, key=_KEYS[values["sort"]]) if values["sort"] else found
+        sort = values["sort"]
+        return sorted(found, key=partial(_KEYS[sort], table)) if sort else found
 
     @property
     def page_number(self) -> int:

@@ -68,10 +68,10 @@ def preview(
 ) -> Preview:
     """Try a change out, and take it back. Raises what `change` raises."""
     names, provider = model.price_names, model.provider
-    before = load_price_book().rates_for(names, provider, starts_at)
+    before = load_price_book(provider, names).rates_for(names, provider, starts_at)
     with transaction.atomic():
         change()
-        after = load_price_book().rates_for(names, provider, starts_at)
+        after = load_price_book(provider, names).rates_for(names, provider, starts_at)
         transaction.set_rollback(True)
     traffic = None if org_id is None else _traffic(model, before, after, org_id=org_id, now=now)
     return Preview(at=starts_at, before=before, after=after, traffic=traffic)

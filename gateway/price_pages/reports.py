@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -18,8 +18,8 @@ from costs.core.calendar.date_ranges import DateRange
 from costs.core.cost_query import CostQuery
 from costs.core.rates import Rates
 from costs.explorer.lines import grouped
-from costs.prices.book import PriceBook, load_price_book
-from gateway.core.model_names import Catalog, Model
+from costs.prices.book import PriceBook, price_book
+from gateway.core.model_names import Catalog, Model, canonical
 from gateway.core.providers import ProviderConfig
 from gateway.guards.policies import OK, PolicyMode, model_verdicts
 from gateway.guards.rule_sets import RuleIndex
@@ -50,6 +50,21 @@ NO_USE: Final = Use()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListedModel:
+    """A model of the list: its provider, its name there, and the name that resolves to it."""
+
+    provider: str
+    id: str
+    named: str
+    use: Use = NO_USE
+
+    @property
+    def qualified_name(self) -> str:
+        """The name that the list is searched by, and in the order of."""
+        return f"{self.provider}/{self.id}".casefold()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PricedModel:
     """A model that can be called, with its price in force; None is unpriced."""
 
@@ -65,20 +80,28 @@ class PricedModel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelTable:
-    """Every model that an organization can call at a moment, by provider and name."""
+    """Every model that an organization can call at a moment, by provider and folded name, in order.
+
+    Most pages show few of thousands, so that only these are resolved.
+    """
 
     at: datetime
     book: PriceBook
     catalog: Catalog
     providers: Mapping[str, ProviderConfig]
-    models: Sequence[PricedModel]
+    models: Mapping[tuple[str, str], ListedModel]
+
+    def priced(self, listed: ListedModel) -> PricedModel:
+        """Return a model of the list with its price."""
+        model = served_model(listed.named, self.providers, catalog=self.catalog)
+        assert model is not None  # noqa: S101  it was listed since its name resolves
+        return PricedModel(model=model, rates=self.rates_of(model), use=listed.use)
 
     def find(self, provider: str, name: str) -> PricedModel | None:
         """Return a model by its provider and its name there, also one that is not listed."""
-        wanted = (provider.casefold(), name.casefold())
-        for each in self.models:
-            if (each.model.provider, each.model.id.casefold()) == wanted:
-                return each
+        listed = self.models.get((provider.casefold(), name.casefold()))
+        if listed is not None:
+            return self.priced(listed)
         model = served_model(f"{provider}/{name}", self.providers, catalog=self.catalog)
         return None if model is None else PricedModel(model=model, rates=self.rates_of(model))
 
@@ -129,30 +152,41 @@ def model_table(organization: Organization | None, *, at: datetime) -> ModelTabl
     These are the catalog's, those of providers' rows, and whatever else has a price.
     """
     org_id = organization.pk if organization else None
-    catalog, book = load_catalog(sandbox=settings.SANDBOX), load_price_book()
+    catalog, book = load_catalog(sandbox=settings.SANDBOX), price_book()
     rows = all_provider_configs(org_id)
     providers = {**providers_from_settings().vendors, **rows}
     priced = book.models()
     by_vendor = (f"{of}/{name}" for of, name in priced if of in catalog.vendors)
-    found: dict[tuple[str, str], Model] = {}
+    found: dict[tuple[str, str], ListedModel] = {}
     for name in (*callable_names(catalog, rows.values(), priced), *by_vendor):
-        model = served_model(name, providers, catalog=catalog)
-        if model is not None:
-            found.setdefault((model.provider, model.id.casefold()), model)
-    used = _use_of(organization, found.values(), at) if organization else {}
-    models = [
-        PricedModel(
-            model=model,
-            rates=book.rates_for(model.price_names, model.provider, at),
-            use=used.get(key, NO_USE),
-        )
-        for key, model in sorted(found.items())
-    ]
+        listed = _listed(name, rows, providers, catalog)
+        if listed is not None:
+            found.setdefault((listed.provider, listed.id.casefold()), listed)
+    used = _use_of(organization, found, at) if organization else {}
+    models = {
+        key: replace(listed, use=used[key]) if key in used else listed
+        for key, listed in sorted(found.items())
+    }
     return ModelTable(at=at, book=book, catalog=catalog, providers=providers, models=models)
 
 
+def _listed(
+    name: str,
+    rows: Mapping[str, ProviderConfig],
+    providers: Mapping[str, ProviderConfig],
+    catalog: Catalog,
+) -> ListedModel | None:
+    """Return the model that a name resolves to; a row's name has all that the list needs."""
+    head, slash, rest = name.partition("/")
+    if slash and head in rows:
+        model_id = canonical(rest)
+        return ListedModel(provider=head, id=model_id, named=name) if model_id else None
+    model = served_model(name, providers, catalog=catalog)
+    return ListedModel(provider=model.provider, id=model.id, named=name) if model else None
+
+
 def _use_of(
-    organization: Organization, models: Iterable[Model], at: datetime
+    organization: Organization, listed: Container[tuple[str, str]], at: datetime
 ) -> dict[tuple[str, str], Use]:
     """Return the use of models; a charge of a snapshot that is not listed counts for its model."""
     today = at.astimezone(ZoneInfo(organization.timezone)).date()
@@ -162,7 +196,6 @@ def _use_of(
         (provider or "", (name or "").casefold()): Use(requests=requests, cost_nanoeur=nanoeur)
         for provider, name, nanoeur, _, _, requests, *_ in grouped(organization.pk, query)
     }
-    listed = {(model.provider, model.id.casefold()) for model in models}
     sums: dict[tuple[str, str], list[Use]] = {}
     for (provider, name), use in charged.items():
         names = _price_names(provider, name)

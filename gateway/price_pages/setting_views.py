@@ -14,7 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.timezone import now
 
-from costs.prices.book import load_price_book, lock_prices, price_list_version
+from costs.prices.book import lock_prices, price_book, price_list_version
 from costs.prices.by_hand import EVERY_MODEL, GivenPrice, set_factor, set_hourly, set_prices
 from costs.prices.checks import PriceRefused
 from costs.prices.undo import named_by_id, undo
@@ -52,7 +52,7 @@ def set_price(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid() and bands.is_valid():
         at, model = now(), found.model
         starts_at = form.start(at)
-        in_force = load_price_book().rates_for(model.price_names[:1], model.provider, starts_at)
+        in_force = price_book().rates_for(model.price_names[:1], model.provider, starts_at)
         base = GivenPrice(
             provider=model.provider,
             model=model.price_names[0],

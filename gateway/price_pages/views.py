@@ -43,12 +43,12 @@ def models(request: HttpRequest) -> HttpResponse:
     table = model_table(organization, at=now())
     form = _form(request, table)
     is_valid = form.is_valid()
-    pages = Paginator(form.chosen(table.models) if is_valid else [], PER_PAGE)
+    pages = Paginator(form.chosen(table) if is_valid else [], PER_PAGE)
     page = pages.get_page(form.page_number if is_valid else 1)
     rules = _rules(organization, table)
     context = {
         "form": form,
-        "lines": [model_line(each, table, rules) for each in page],
+        "lines": [model_line(table.priced(each), table, rules) for each in page],
         "page": page,
         "older": form.address(page.next_page_number()) if page.has_next() else "",
         "newer": form.address(page.previous_page_number()) if page.has_previous() else "",
@@ -70,9 +70,12 @@ def export_models(request: HttpRequest, format: str) -> HttpResponse | Streaming
     if not form.is_valid():
         return filters_refused(request, form.errors)
     rules = _rules(organization, table)
-    chosen = form.chosen(table.models)
+    chosen = form.chosen(table)
     chunks = (
-        [exported_model(each, table, rules) for each in chosen[first : first + PER_PAGE]]
+        [
+            exported_model(table.priced(each), table, rules)
+            for each in chosen[first : first + PER_PAGE]
+        ]
         for first in range(0, len(chosen), PER_PAGE)
     )
     columns = COLUMNS if format == "csv" else (*COLUMNS, *MORE_IN_JSON)
@@ -137,5 +140,5 @@ def _rules(organization: Organization | None, table: ModelTable) -> RuleIndex:
 
 
 def _form(request: HttpRequest, table: ModelTable) -> ModelFilterForm:
-    providers = {each.model.provider for each in table.models}
+    providers = {provider for provider, _ in table.models}
     return ModelFilterForm(request.GET.dict(), providers=providers)

@@ -22,6 +22,17 @@ TOKEN_MARGIN: Final = 1.5
 IMAGE_TOKENS: Final = 24_600
 TOKENS_PER_S: Final = 1_000
 OUTPUT_MAX: Final = 131_072
+# What is taken to be known of a row's model that no vendor lists.
+_UNLISTED: Final = Model(
+    id="",
+    provider="",
+    tokenizer=TOKENIZER,
+    token_margin=TOKEN_MARGIN,
+    image_tokens=IMAGE_TOKENS,
+    tokens_per_s=TOKENS_PER_S,
+    max_output_tokens=OUTPUT_MAX,
+    is_listed=False,
+)
 
 
 def served_model(
@@ -104,16 +115,7 @@ def _of_row(
     model_id = canonical(name)
     if model_id is None:
         return None
-    facts = catalog.find(name) or Model(
-        id=model_id,
-        provider=row.name,
-        tokenizer=TOKENIZER,
-        token_margin=TOKEN_MARGIN,
-        image_tokens=IMAGE_TOKENS,
-        tokens_per_s=TOKENS_PER_S,
-        max_output_tokens=OUTPUT_MAX,
-        is_listed=False,
-    )
+    facts = catalog.find(name) or _UNLISTED
     is_known = facts.is_listed or row.context_tokens is not None
     is_own = model_id in row.models and "/" in model_id and not _has_prefix(model_id, providers)
     spelling = row.models.get(model_id, name.strip())
