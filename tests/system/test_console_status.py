@@ -46,6 +46,11 @@ for row in ExchangeRate.objects.order_by("{order}"):
     row.save()
 """
 LOOKS_MAX: Final = 50
+# The pages that show prices in EUR.
+PRICES: Final = (
+    *("/models", f"/models/openai/{MODEL}", "/models/unpriced"),
+    *(f"/models/{form}?provider=openai&name={MODEL}" for form in ("set", "factor")),
+)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +95,7 @@ async def test_provider_fails_and_comes_back(
     console: Console, page: Page, provider: str, fake: FakeProvider
 ) -> None:
     await page.goto("/status")
-    await expect(row(page, provider)).to_contain_text("not called yet")
+    await expect(row(page, provider)).to_contain_text("no recent calls")
     for _ in range(FAILURES_MAX):
         fake.answers(status=503)
         assert not await call(console, provider)
@@ -118,9 +123,15 @@ async def test_stale_rate_is_shown_until_it_is_updated(console: Console, page: P
     try:
         await _until_shown(page, "is more than 3 working days old")
         await expect(page.get_by_role("link", name="JSON")).to_be_visible()
+        for path in PRICES:
+            await page.goto(path)
+            await expect(page.locator(".message.warning")).to_contain_text("working days old")
     finally:
         console.installation.script(AGE.format(order="-on_date", days=days))
     await _until_shown(page, f"USD per EUR of {shown['date']}")
+    for path in PRICES:
+        await page.goto(path)
+        await expect(page.locator(".message.warning")).to_have_count(0)
 
 
 async def _until_shown(page: Page, text: str) -> None:
