@@ -86,6 +86,7 @@ def _traffic(
         provider=model.provider,
         occurred_at__gte=now - timedelta(days=DAYS),
         cost_nanoeur__isnull=False,
+        usage__isnull=False,
     ).order_by("-occurred_at", "-id")
     read = list(rows.values_list("cost_nanoeur", "usage")[:REQUESTS_MAX])
     found = [
