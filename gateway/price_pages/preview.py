@@ -40,8 +40,12 @@ class PastTraffic:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """A model's rates at a moment before and after a change; None is unpriced."""
+    """A model's rates at a moment before and after a change; None is unpriced.
 
+    `version` is the price list's: the change can be confirmed while it is the same.
+    """
+
+    version: int
     at: datetime
     before: Rates | None
     after: Rates | None
@@ -68,13 +72,14 @@ def preview(
 ) -> Preview:
     """Try a change out, and take it back. Raises what `change` raises."""
     names, provider = model.price_names, model.provider
-    before = load_price_book(provider, names).rates_for(names, provider, starts_at)
+    book = load_price_book(provider, names)
+    before = book.rates_for(names, provider, starts_at)
     with transaction.atomic():
         change()
         after = load_price_book(provider, names).rates_for(names, provider, starts_at)
         transaction.set_rollback(True)
     traffic = None if org_id is None else _traffic(model, before, after, org_id=org_id, now=now)
-    return Preview(at=starts_at, before=before, after=after, traffic=traffic)
+    return Preview(version=book.version, at=starts_at, before=before, after=after, traffic=traffic)
 
 
 def _traffic(

@@ -126,9 +126,8 @@ BandFormSet: Final = forms.formset_factory(
 
 
 class DatedForm(forms.Form):
-    """When something begins, and who says so. `version` is the price list's at the preview."""
+    """When something begins, and who says so."""
 
-    version = forms.IntegerField(required=False, widget=forms.HiddenInput)
     source = forms.CharField(
         label="Source",
         max_length=SOURCE_MAX_CHARS,

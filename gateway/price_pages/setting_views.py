@@ -163,7 +163,7 @@ def _tried_or_done(  # noqa: PLR0913  one change and where it is shown
         if request.POST.get("action") == CONFIRM:
             with transaction.atomic():
                 lock_prices()
-                if price_list_version() == form.cleaned_data["version"]:
+                if str(price_list_version()) == request.POST.get("version"):
                     change()
                     return None, True
             form.add_error(None, "The price list has changed since the preview; check it again.")
@@ -174,8 +174,6 @@ def _tried_or_done(  # noqa: PLR0913  one change and where it is shown
             now=now(),
             org_id=organization.pk if organization else None,
         )
-        form.data = request.POST.copy()
-        form.data["version"] = str(price_list_version())
     return shown, False
 
 

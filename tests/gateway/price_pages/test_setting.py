@@ -270,3 +270,12 @@ def test_only_operators_set_prices(admin: Client, prices: object, path: str) -> 
 @pytest.mark.parametrize("path", ["set?provider=x&name=y", "set", "factor", "undo", "undo?id=x"])
 def test_setting_of_unknown_model_is_not_found(both: Client, path: str) -> None:
     assert both.get(f"/models/{path}").status_code == HTTPStatus.NOT_FOUND
+
+
+@pytest.mark.parametrize("version", ["x", "", "9" * 400, "\x00", "購買協議"])
+def test_invalid_version_shows_preview_again(both: Client, version: str) -> None:
+    page = both.post(UNPRICED, TYPED | {"action": "set", "version": version}).content.decode()
+    assert "has changed since the preview" in page
+    assert re.search(r'name="version" value="\d+"', page)
+    assert "contract 12" in page
+    assert not Rate.objects.filter(model="gpt-5").exists()
