@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from datetime import timedelta
 from decimal import Decimal
@@ -158,8 +159,18 @@ def test_load_counts_what_was_added_and_kept() -> None:
     assert (again["added"], again["kept_by_hand"]) == (0, ["openai gpt-4o"])
 
 
-def test_data_file_shows_each_change_and_asks_nothing(tmp_path: Path) -> None:
+class Terminal(io.StringIO):
+    """What an operator could type."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_data_file_shows_each_change_and_asks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     facts("prices", "load")
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
 
     def cheaper(lists: dict[str, Any]) -> None:
         prices_of(lists, "openai", "gpt-4o")["input_mtok"] = 1.75

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from fractions import Fraction
@@ -85,45 +85,51 @@ def listed(rates: Rates, service_tier: str, above: int) -> Band:
     return band
 
 
-@given(all_rates(), st.sampled_from(tuple(PLACES)), st.data())
+@given(all_rates(), st.sampled_from(tuple(PLACES)), st.integers(0, 1_000))
 def test_price_is_shown_and_charged_for_every_bucket_tier_and_band(
-    rates: Rates, place: str, data: st.DataObject
+    rates: Rates, place: str, per_mille: int
 ) -> None:
     charged = band_prices(rates, place)
     assert len(charged) == len(rates.bands)
     for shown in charged:
         band = listed(rates, shown.service_tier, shown.above_input_tokens)
-        ends = [
-            each.above_input_tokens
-            for each in rates.bands
-            if each.service_tier == band.service_tier
-            and each.above_input_tokens > band.above_input_tokens
-        ]
-        most = min((*ends, TOKENS_MAX))
+        of_input = exact(rates, band, "input_uncached", place) or Fraction(0)
         for bucket in PRICED:
             price = exact(rates, band, bucket, place)
             assert shown.nanoeur[bucket] == (
                 None if price is None else ceil(price * unit_of(bucket))
             ), bucket
-            usage = _within(band, bucket, most, data, place=place)
-            found = price_of(usage, rates)
-            if price is None:
-                assert found.unpriced == (bucket.replace("_", " "),)
-                continue
-            assert not found.unpriced
-            of_input = exact(rates, band, "input_uncached", place) or Fraction(0)
-            rest = Fraction(0) if bucket == "input_uncached" else usage.input_uncached * of_input
-            assert found.nanoeur == ceil(getattr(usage, bucket) * price + rest), bucket
+            for usage in _within(rates, band, bucket, per_mille, place=place):
+                found = price_of(usage, rates)
+                if price is None:
+                    assert found.unpriced == (bucket.replace("_", " "),)
+                    continue
+                rest = 0 if bucket == "input_uncached" else usage.input_uncached * of_input
+                total = getattr(usage, bucket) * price + rest
+                assert (found.nanoeur, found.unpriced) == (ceil(total), ()), bucket
 
 
-def _within(band: Band, bucket: str, most: int, data: st.DataObject, *, place: str) -> Usage:
-    """Return a usage of one bucket that a band is for: with plain input where it is not input."""
+def _within(
+    rates: Rates, band: Band, bucket: str, per_mille: int, *, place: str
+) -> Iterator[Usage]:
+    """Yield usages of a bucket that a band is for, with the least and the most input, and between.
+
+    What is not input comes with plain input.
+    """
+    least = band.above_input_tokens + 1
+    later = (
+        each.above_input_tokens
+        for each in rates.bands
+        if each.service_tier == band.service_tier and each.above_input_tokens >= least
+    )
+    most = min(later, default=TOKENS_MAX)
     named: dict[str, Any] = {"service_tier": band.service_tier, "place": place}
-    tokens = st.integers(band.above_input_tokens + 1, most)
-    if bucket in INPUT_BUCKETS:
-        return Usage(**named | {bucket: data.draw(tokens)})
-    units = data.draw(st.integers(1, 2 * unit_of(bucket)))
-    return Usage(**named | {"input_uncached": data.draw(tokens), bucket: units})
+    for tokens in (least, least + (most - least) * per_mille // 1_000, most):
+        if bucket in INPUT_BUCKETS:
+            yield Usage(**named | {bucket: tokens})
+        else:
+            units = 1 + 2 * unit_of(bucket) * per_mille // 1_000
+            yield Usage(**named | {"input_uncached": tokens, bucket: units})
 
 
 @given(all_rates(), st.sampled_from(tuple(PLACES)), st.data())
