@@ -62,7 +62,7 @@ class LastHour:
 
 
 @dataclass(slots=True)
-class _Calls:
+class _ProviderCalls:
     """The calls of a provider, newest first."""
 
     ends: list[str | None] = field(default_factory=list)  # the code of a failure, None: answered
@@ -90,7 +90,7 @@ def last_hour(now: datetime) -> LastHour:
         provider__isnull=False,
         status__in=_ENDED,
     ).order_by("-id")
-    found: dict[str, _Calls] = {}
+    found: dict[str, _ProviderCalls] = {}
     read = 0
     for row in rows.values_list(
         *("provider", "status", "code", "latency_ms", "completed_at", "attempts"),
@@ -106,7 +106,7 @@ def last_hour(now: datetime) -> LastHour:
 
 
 def _add(  # noqa: PLR0913  the columns
-    found: dict[str, _Calls],
+    found: dict[str, _ProviderCalls],
     provider: str,
     status: str,
     code: str | None,
@@ -117,7 +117,7 @@ def _add(  # noqa: PLR0913  the columns
     waited_ms: object,
 ) -> None:
     """Add how a request's attempts ended, the last first."""
-    calls = found.setdefault(provider, _Calls())
+    calls = found.setdefault(provider, _ProviderCalls())
     if is_failure is True:
         calls.ends.append(code or "")
     elif status == AiRequestLog.Status.OK or code == PROVIDER_ERROR:
@@ -128,7 +128,7 @@ def _add(  # noqa: PLR0913  the columns
         calls.latencies_ms.append(max(0, latency_ms - (integer(waited_ms) or 0)))
     for attempt in reversed(earlier):
         if attempt.get("provider_failed") is True and (name := text(attempt.get("provider"))):
-            found.setdefault(name, _Calls()).ends.append(text(attempt.get("code")) or "")
+            found.setdefault(name, _ProviderCalls()).ends.append(text(attempt.get("code")) or "")
 
 
 def _first_id(moment: datetime) -> UUID:

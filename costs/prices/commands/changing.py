@@ -44,7 +44,7 @@ from costs.prices.commands.options import (
     percent,
     prices_in,
 )
-from costs.prices.commands.report import PREVIEW, Report, compared
+from costs.prices.commands.report import PREVIEW, ChangeReport, compared
 from costs.prices.commands.texts import changes_as_text
 from costs.prices.genai import data_in_file
 from costs.prices.listing import factor_name, hourly_name, row_as_dict, taken_as_dicts
@@ -266,7 +266,7 @@ def load_data_by_command(out: OutputWrapper, options: Mapping[str, Any]) -> None
     path: Path = options["file"]
     at = now()
     prices = seed_prices(data_in_file(path))
-    report = Report(out, options)
+    report = ChangeReport(out, options)
     with transaction.atomic():
         count = seed(prices=prices, exchange_rates=(), now=at).prices
         report.after = load_price_book()
@@ -297,13 +297,13 @@ def load_data_by_command(out: OutputWrapper, options: Mapping[str, Any]) -> None
     report.end()
 
 
-def _is_confirmed(report: Report) -> bool:
+def _is_confirmed(report: ChangeReport) -> bool:
     if report.is_json or not sys.stdin.isatty():
         raise Invalid("--yes must be given to take the prices without a question, or --preview")
     return input("Take these prices? [y/N] ").strip().casefold() in ("y", "yes")
 
 
-def _report_changed(report: Report, changed: Changed[Rate]) -> None:
+def _report_changed(report: ChangeReport, changed: Changed[Rate]) -> None:
     by_start: dict[datetime, dict[tuple[str, str], None]] = {}
     for row in changed.rows:
         by_start.setdefault(row.starts_at, {})[row.provider, row.model] = None
@@ -313,7 +313,7 @@ def _report_changed(report: Report, changed: Changed[Rate]) -> None:
     report.end()
 
 
-def _report_rows(report: Report, changed: Changed[RowT]) -> None:
+def _report_rows(report: ChangeReport, changed: Changed[RowT]) -> None:
     """Report the rows that were added, and what the list announced and was deleted for them."""
     report.facts |= {
         "set": [row_as_dict(row) for row in changed.rows],

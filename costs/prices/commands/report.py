@@ -18,7 +18,7 @@ PREVIEW: Final = "This is a preview: nothing was changed."
 _SHOWN_MAX: Final = 20
 
 
-class Report:
+class ChangeReport:
     """What a change does to the price list, `before` and `after` it.
 
     `facts` are the JSON object; text is written line by line instead.
@@ -69,10 +69,10 @@ class Report:
 
 
 @contextmanager
-def compared(out: OutputWrapper, options: Mapping[str, Any]) -> Iterator[Report]:
+def compared(out: OutputWrapper, options: Mapping[str, Any]) -> Iterator[ChangeReport]:
     """Make a change, or try it out: read the list before and after it."""
     with transaction.atomic():
-        report = Report(out, options)
+        report = ChangeReport(out, options)
         yield report
         report.after = load_price_book()
         if report.is_preview:
