@@ -245,14 +245,18 @@ def test_hour_has_calls_of_every_process(
     assert "33.3 % of 3" in " ".join(strip_tags(line(page(operator), row)).split())
 
 
-def test_page_reads_few_rows_of_many(operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_reads_few_rows_of_many(
+    operator: Client, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for n in range(4):
         ProviderFactory.create(name=f"row-{n}")
     page(operator)
+    gateway.checks = None  # which is kept for so short a time that a slow machine reads it again
     with CaptureQueriesContext(connection) as few:
         page(operator)
     for n in range(4, 200):
         ProviderFactory.create(name=f"row-{n}")
+    gateway.checks = None
     with CaptureQueriesContext(connection) as many:
         response = operator.get("/status")
     assert len(many) == len(few)
