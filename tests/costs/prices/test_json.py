@@ -124,6 +124,17 @@ def test_discount_names_every_model_that_changes() -> None:
     assert (taken["kind"], Decimal(taken["factor"])) == ("discount", Decimal("0.875"))
 
 
+def test_price_by_hour_is_in_rates_and_taken_back() -> None:
+    load(seeded_price(priced("2")))
+    found = facts(*SET, "--eur-per-hour", "2.5")
+    [row], [change] = found["set"], found["changes"]
+    assert (row["kind"], row["eur_per_hour"]) == ("hourly", "2.5")
+    assert "by_hour" not in change["before"]
+    assert change["after"]["by_hour"]
+    [taken] = facts(*UNDO)["taken_back"]
+    assert (taken["kind"], taken["eur_per_hour"]) == ("hourly", "2.5")
+
+
 def test_undo_has_what_was_taken_back() -> None:
     load(seeded_price(priced("2")))
     facts(*SET, "--input", "3")
