@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
+# A wait that ends well costs nothing by its limit: Playwright's are of 5 s and 30 s.
+WAIT_MAX_MS = 120_000
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 # Chromium calls home on its own at every start; a test's browser speaks to the test's server only.
 QUIET = (
@@ -38,6 +40,7 @@ async def chromium() -> AsyncIterator[Browser]:
     executable = chromium_path()
     if executable is None:
         pytest.skip("no Chromium is installed, and CHROMIUM does not name one")
+    expect.set_options(timeout=WAIT_MAX_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=executable, args=[*QUIET])
         try:

@@ -79,7 +79,7 @@ def _sent_like_curl(words: list[str]) -> dict[str, Any]:
         data=words[words.index("-d") + 1].encode(),
         headers=dict(header.split(": ", 1) for header in headers),
     )
-    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=120) as response:  # noqa: S310
         answer: dict[str, Any] = json.load(response)
         return answer
 
@@ -195,7 +195,7 @@ def test_production_serves_hashed_stylesheet_name(database_url: str) -> None:
 
 def _get(port: int, path: str, *, over: str = "http") -> tuple[int, Message, str]:
     """Send a request as a proxy that received it over `over`."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     with closing(connection):
         headers = {"Host": "127.0.0.1", "X-Forwarded-Proto": over}
         connection.request("GET", path, headers=headers)

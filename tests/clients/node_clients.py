@@ -17,7 +17,7 @@ from tests.system.servers import clean_environment
 SCRIPTS: Final = Path(__file__).parent / "node"
 CACHE: Final = ROOT / "var" / "node-clients"
 INSTALL_MAX_S: Final = 180
-RUN_MAX_S: Final = 60
+RUN_MAX_S: Final = 300
 
 
 def installed(scripts: Path = SCRIPTS) -> Path:

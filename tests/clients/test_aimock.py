@@ -35,7 +35,7 @@ from tests.system.servers import HOST, KEY_VARIABLES, Installation, clean_enviro
 pytestmark = pytest.mark.aimock
 
 FOLDER: Final = Path(__file__).parent / "aimock"
-START_MAX_S: Final = 20.0
+START_MAX_S: Final = 120.0
 # What is asked, and of its answer the end, in the words of chat completions, and the tokens.
 QUESTIONS: Final = {
     PROMPT: ("stop", 17, 9),

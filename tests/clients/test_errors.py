@@ -258,7 +258,7 @@ def test_room_held_by_call_in_flight_is_waited_or_asked_for_again(  # noqa: PLR0
 def until_held(rows: Rows, slug: str) -> None:
     """Wait until a call of the organization is in flight."""
     pending = ("pending",)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while pending not in rows.query(OF_ORGANIZATION.format(columns="r.status", slug=slug)):
         assert time.monotonic() < deadline
         time.sleep(0.02)

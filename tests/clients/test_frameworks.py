@@ -24,7 +24,7 @@ from tests.system.servers import clean_environment
 from tests.system.upstream import Upstream
 
 MODEL = MODELS["openai"]
-COMMAND_MAX_S = 60
+COMMAND_MAX_S = 300
 
 
 class Weather(BaseModel):

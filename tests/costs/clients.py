@@ -14,7 +14,7 @@ from costs.core.admission import ReserveRequest, ReserveResult, Settlement
 from costs.core.growth import HoldGrowth
 from costs.ledger.writer import LedgerUnavailable, Writer
 
-ANSWER_MAX_S: Final = 60.0
+ANSWER_MAX_S: Final = 120.0
 
 
 def reserve_together(
@@ -24,7 +24,7 @@ def reserve_together(
     ready = barrier or Barrier(len(asks))
 
     def client(asked: ReserveRequest, writer: Writer) -> ReserveResult | LedgerUnavailable:
-        ready.wait(timeout=30)
+        ready.wait(timeout=ANSWER_MAX_S)
         try:
             return asyncio.run(writer.reserve(asked))
         except LedgerUnavailable as exc:
@@ -34,7 +34,7 @@ def reserve_together(
         return list(threads.map(client, asks, cycle(writers)))
 
 
-def until(condition: Callable[[], bool], *, within_s: float = 10) -> None:
+def until(condition: Callable[[], bool], *, within_s: float = ANSWER_MAX_S) -> None:
     """Wait for another thread."""
     give_up_at = time.monotonic() + within_s
     while not condition():

@@ -65,5 +65,5 @@ def new_writer(transactional_db: None) -> Iterator[Callable[..., Writer]]:
         return started[-1]
 
     yield new
-    stopped = [writer.stop(timeout_s=10) for writer in started]
+    stopped = [writer.stop(timeout_s=60) for writer in started]
     assert all(stopped)

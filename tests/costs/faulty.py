@@ -28,7 +28,7 @@ class Faults:
         self.may_go_on.set()
 
     def check(self) -> None:
-        assert self.may_go_on.wait(timeout=30), "the database was not allowed to continue"
+        assert self.may_go_on.wait(timeout=120), "the database was not allowed to continue"
         if self.is_away:
             raise StoreUnavailable("the database is away")
 

@@ -32,7 +32,7 @@ def raced(database_url: str, wanted: Mapping[str, Any], *, processes: int) -> li
         _send(rival, "go")
     results = [json.loads(_received(rival)) for rival in rivals]
     for rival in rivals:
-        rival.communicate(timeout=20)
+        rival.communicate(timeout=120)
     return results
 
 

@@ -54,6 +54,7 @@ class Behaviour:
 
     # --- trouble with the connection
     pause_s: float = 0.0  # before anything is answered
+    until_released: bool = False  # before anything is answered: until the test releases the calls
     counts_at_once: bool = True  # counts of tokens do not pause, since nothing is generated
     stall: str | None = None  # "headers" or "body": then nothing more comes
     stall_after_events: int = 1

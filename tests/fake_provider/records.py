@@ -49,6 +49,7 @@ class Records:
         self._lock = threading.Lock()
         self._calls: list[Call] = []
         self._queue: list[Behaviour] = []
+        self.is_released = False
         self._file = file
 
     @property
@@ -56,6 +57,10 @@ class Records:
         """Every call so far, oldest first."""
         with self._lock:
             return list(self._calls)
+
+    def containing(self, text: str) -> list[Call]:
+        """Return every call so far with this text in its body."""
+        return [call for call in self.calls if text in call.raw]
 
     def add(self, call: Call) -> None:
         """Record a call."""
@@ -88,6 +93,7 @@ class Records:
         with self._lock:
             self._calls.clear()
             self._queue.clear()
+            self.is_released = False
 
     def write(self, call: Call) -> None:
         """Append the call to the file and wait for the disk; nothing without a file."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from typing import Any, Final
 
 from aiohttp import web
@@ -22,6 +25,8 @@ from tests.fake_provider.records import Call
 IDS: Final = {"x-request-id": "req_fake", "request-id": "req_fake"}
 # Closing a socket that lingers for no time sends a reset instead of an end.
 _RESET: Final = struct.pack("ii", 1, 0)
+# What each of Google's chunks reports counts up to its moment.
+_COUNTED: Final = re.compile(rb'("(?:candidates|total)TokenCount": ?)(\d+)')
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,16 +180,19 @@ async def _each(pieces: list[bytes]) -> AsyncIterator[bytes]:
 
 
 async def _endless(events: list[bytes], answer: Answer) -> AsyncIterator[bytes]:
-    """Start as usual, then repeat the event with the first piece of the text."""
-    first = answer.pieces[0] if answer.pieces else ""
-    text = json.dumps(first, ensure_ascii=False).encode()
+    """Start as usual, then repeat the event with the last piece but one: the last may end it."""
+    repeated = answer.pieces[-2:-1] or answer.pieces or [""]
+    text = json.dumps(repeated[0], ensure_ascii=False).encode()
     begun = next(place for place, event in enumerate(events) if text in event)
-    for event in events[:begun]:
+    for event in events[: begun + 1]:
         yield event
-    yield events[begun]
     # The first element of an array has the bracket, and none of the others has.
     again = events[begun]
     again = b"\n,\r\n" + again[1:] if again.startswith(b"[") else again
-    while True:
-        yield again
+    for more in count(1):
+        yield _COUNTED.sub(partial(_counted_on, more), again)
         await asyncio.sleep(0.001)
+
+
+def _counted_on(more: int, found: re.Match[bytes]) -> bytes:
+    return found[1] + str(int(found[2]) + more).encode()

@@ -21,6 +21,7 @@ from tests.fake_provider.records import Call, Records, as_json
 from tests.fake_provider.sending import Sending, reset
 
 BODY_MAX_BYTES: Final = 64 * 1024 * 1024
+LOOK_EVERY_S: Final = 0.01
 RECORDS: Final = web.AppKey("records", Records)
 KEPT: Final = web.AppKey("kept", Kept)
 _CREDENTIALS: Final = ("authorization", "x-api-key", "x-goog-api-key")
@@ -46,11 +47,13 @@ def make_app(records: Records) -> web.Application:
 
 
 async def _control(request: web.Request) -> web.Response:
-    """Take `{"reset": true}` and `{"answers": [{behaviour}, ...]}`."""
+    """Take `{"reset": true}`, `{"release": true}` and `{"answers": [{behaviour}, ...]}`."""
     records = request.app[RECORDS]
     orders = await request.json()
     if orders.get("reset"):
         records.reset()
+    if orders.get("release"):
+        records.is_released = True
     try:
         behaviours = [Behaviour.from_json(values) for values in orders.get("answers", [])]
     except (TypeError, ValueError) as exc:
@@ -61,7 +64,19 @@ async def _control(request: web.Request) -> web.Response:
 
 
 async def _calls(request: web.Request) -> web.Response:
-    return web.json_response(as_json(request.app[RECORDS].calls))
+    """Return all calls; with `?containing=`, those with this text in the body, once one is there.
+
+    It is cheaper to wait here than to ask again and again: many clients wait at once.
+    """
+    records, text = request.app[RECORDS], request.query.get("containing", "")
+    if text:
+        await _until(lambda: records.containing(text))
+    return web.json_response(as_json(records.containing(text)))
+
+
+async def _until(happened: Callable[[], object]) -> None:
+    while not happened():  # noqa: ASYNC110 - what happens comes from any thread
+        await asyncio.sleep(LOOK_EVERY_S)
 
 
 CONTROL: Final = (web.post("/_control", _control), web.get("/_calls", _calls))
@@ -140,12 +155,15 @@ async def answered(
 ) -> web.StreamResponse:
     """Answer a request that is in order, as the behaviour says."""
     request, call, behaviour = sending.request, sending.call, sending.behaviour
+    records = request.app[RECORDS]
     answer = answer_to(asked_for, behaviour)
     if format_.is_kept:
         request.app[KEPT].add(call.body, format_.plain(answer))
     if behaviour.status < 400 and format_.is_billed:
         call.billed = answer.billed
-    await asyncio.to_thread(request.app[RECORDS].write, call)
+    await asyncio.to_thread(records.write, call)
+    if behaviour.until_released:
+        await _until(lambda: records.is_released)
     if await sending.trouble(pauses=format_.is_billed or not behaviour.counts_at_once):
         return web.Response()
     if (other := sending.another()) is not None:

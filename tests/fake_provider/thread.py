@@ -20,7 +20,7 @@ from tests.fake_provider.records import Call, Records
 from tests.fake_provider.server import make_app
 
 HOST: Final = "127.0.0.1"
-START_MAX_S: Final = 10.0
+START_MAX_S: Final = 60.0
 PREFIXES: Final = {
     "openai": "/openai/v1",
     "anthropic": "/anthropic",
@@ -92,6 +92,10 @@ class FakeProvider:
         """Queue a Behaviour for the next calls; without one a call is answered correctly."""
         self._records.queue(Behaviour(**behaviour))
 
+    def release(self) -> None:
+        """Let the calls be answered that wait for it, until the next reset."""
+        self._records.is_released = True
+
     @property
     def calls(self) -> list[Call]:
         """Every call so far, oldest first."""
@@ -101,7 +105,7 @@ class FakeProvider:
         """Clear calls and behaviours."""
         self._records.reset()
 
-    def wait_for(self, seen: Callable[[Call], object], *, timeout_s: float = 5.0) -> Call:
+    def wait_for(self, seen: Callable[[Call], object], *, timeout_s: float = 120.0) -> Call:
         """Wait for the first call for which `seen` is true; the loop may be busy."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:

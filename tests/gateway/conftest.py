@@ -21,7 +21,7 @@ from tests.fake_provider.vendors import Wire, connected
 from tests.gateway.attempts import wire
 from tests.gateway.wire import JSON_TYPE, Reply, send_to_api, send_to_django
 
-STOP_MAX_S = 10.0
+STOP_MAX_S = 60.0
 
 
 class Asking(Protocol):

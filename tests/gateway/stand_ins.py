@@ -17,7 +17,7 @@ from gateway.core.seen import SeenOutput
 from gateway.providers.adapters.base import ProviderSdk
 from gateway.providers.registry import Providers
 
-WAIT_MAX_S: Final = 10.0
+WAIT_MAX_S: Final = 120.0
 USAGE: Final = Usage(input_uncached=9, output_text=2)
 
 

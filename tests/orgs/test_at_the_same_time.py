@@ -29,7 +29,7 @@ def together(started: Iterable[Callable[[], object]]) -> list[object]:
     barrier = Barrier(len(waiting))
 
     def start(operation: Callable[[], object]) -> object:
-        barrier.wait(timeout=10)
+        barrier.wait(timeout=120)
         try:
             return operation()
         except OrgsError as refusal:

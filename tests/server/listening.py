@@ -15,7 +15,7 @@ from uvicorn.server import ServerState
 from pulse.server.protocol import COUNTS, BoundedProtocol, Limits
 
 HOST: Final = "127.0.0.1"
-ANSWER_MAX_S: Final = 20.0
+ANSWER_MAX_S: Final = 120.0
 NO_WEBSOCKETS: Final = {"ws": "none"}
 Application = Callable[[Any, Any, Any], Awaitable[None]]
 

@@ -14,7 +14,7 @@ from gateway.core.body_budget import ADDRESS_MAX_BYTES, BODY_MAX_S, FREE_BYTES
 from pulse.server import pages
 
 ADDRESS = "192.0.2.7"
-ANSWER_MAX_S = 20.0
+ANSWER_MAX_S = 120.0
 
 
 class Upload:

@@ -20,7 +20,9 @@ MODELS: Final = {
     "google": "gemini-2.0-flash",
     "mistral": "mistral-large-latest",
 }
-CALL_MAX_S: Final = 60.0
+CALL_MAX_S: Final = 300.0
+# A wait that ends well costs nothing by its limit: those are for what never comes.
+WAIT_MAX_S: Final = 120.0
 
 
 class Question(Protocol):
@@ -172,7 +174,7 @@ async def warm_up(url: str, key: str) -> None:
     assert all(outcome.is_answered for outcome in outcomes), outcomes
 
 
-async def until(happened: Callable[[], object], *, within_s: float = 60.0) -> None:
+async def until(happened: Callable[[], object], *, within_s: float = WAIT_MAX_S) -> None:
     """Wait, in its own thread, until a condition is true."""
     deadline = time.monotonic() + within_s
     while not await asyncio.to_thread(happened):

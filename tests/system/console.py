@@ -17,6 +17,7 @@ from playwright.async_api import (
     ViewportSize,
 )
 
+from tests.chromium import WAIT_MAX_MS
 from tests.system import browser as http
 from tests.system.servers import Installation
 
@@ -127,6 +128,7 @@ def fill(installation: Installation, *, per_day: int = 40) -> None:
 async def context_for(browser: Browser, url: str, **options: Any) -> AsyncIterator[BrowserContext]:
     """A browser that knows the server's address; `options` are Playwright's."""
     context = await browser.new_context(base_url=url, **options)
+    context.set_default_timeout(WAIT_MAX_MS)
     try:
         yield context
     finally:
@@ -194,6 +196,7 @@ class Console:
                 permissions=["clipboard-read", "clipboard-write"],
                 viewport=DESK,
             )
+            window.set_default_timeout(WAIT_MAX_MS)
             await window.new_page()  # a window closes with its last page
         return self.windows[scripts]
 

@@ -43,7 +43,7 @@ class LockedFile:
     def begin(self) -> None:
         # Begun and ended by whichever thread is free.
         self._connection = sqlite3.connect(
-            self._path, timeout=20, isolation_level=None, check_same_thread=False
+            self._path, timeout=120, isolation_level=None, check_same_thread=False
         )
         self._connection.execute("BEGIN EXCLUSIVE")
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import psycopg
 
-RESOLVED_WITHIN_S: Final = 10.0
+RESOLVED_WITHIN_S: Final = 120.0
 # What the periods, holds and events must agree on; each query returns what does not.
 DISAGREEMENTS: Final = {
     "a period's held is not the sum of its holds": """
@@ -120,7 +120,7 @@ class Rows:
     @contextmanager
     def _connected(self) -> Iterator[Any]:
         if self.is_sqlite:
-            with closing(sqlite3.connect(self.path, timeout=20)) as file, file:
+            with closing(sqlite3.connect(self.path, timeout=120)) as file, file:
                 file.execute("PRAGMA foreign_keys = ON")
                 yield file
         else:
@@ -177,7 +177,7 @@ class Rows:
         return _charge(found[0]) if found else None
 
     def resolved(self, call: str) -> Charge:
-        """Return the hold of a call once it has an end; after some seconds as it is."""
+        """Return the hold of a call once it has an end; after a long time as it is."""
         deadline = time.monotonic() + RESOLVED_WITHIN_S
         while (charge := self.charge(call)).state == "held" and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -24,9 +24,10 @@ from tests.fake_provider import VENDORS
 from tests.system.processes import ROOT, Process, fork
 
 HOST: Final = "127.0.0.1"
-START_MAX_S: Final = 60.0
-COMMAND_MAX_S: Final = 120.0
-STOP_MAX_S: Final = 30.0
+START_MAX_S: Final = 240.0
+COMMAND_MAX_S: Final = 240.0
+STOP_MAX_S: Final = 120.0
+READY_MAX_S: Final = 30.0
 # Below the kernel's own range, in which any connection of this machine may take a port at any time.
 PORTS: Final = range(20_000, 32_000)
 # What a developer has set for real work must not reach a server under test.
@@ -115,7 +116,7 @@ class Server:
     def readiness(self) -> tuple[int, dict[str, Any]]:
         """Return the status and body of /readyz; status 0 if there is no answer."""
         try:
-            with urllib.request.urlopen(f"{self.url}/readyz", timeout=5) as answer:  # noqa: S310
+            with urllib.request.urlopen(f"{self.url}/readyz", timeout=READY_MAX_S) as answer:  # noqa: S310
                 return answer.status, json.load(answer)
         except urllib.error.HTTPError as exc:
             with exc:

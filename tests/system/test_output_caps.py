@@ -59,7 +59,7 @@ async def test_clients_at_small_limit_share_it_and_are_all_answered(
         ask_all(servers[0].url, installation.key, *asked[:half]),
         ask_all(servers[1].url, installation.key, *asked[half:]),
     )
-    await until(lambda: upstream.calls(), within_s=30)
+    await until(lambda: upstream.calls())
     while not running.done():
         [(held, charged)] = rows.query(
             "SELECT held_nanoeur, settled_nanoeur + overrun_nanoeur FROM period"

@@ -117,7 +117,7 @@ async def test_calls_of_killed_process_are_in_flight_no_more(
     rated = team("--concurrent", 2, wait_s=600)
     [doomed] = await asyncio.to_thread(installation.serve, 1)
     upstream.reset()
-    upstream.answers({"times": 2, "pause_s": 30.0}, {"times": FOREVER})
+    upstream.answers({"times": 2, "stall": "headers"}, {"times": FOREVER})
     of_doomed = Team(servers=[doomed], org_id=rated.org_id, key=rated.key)
     lost = asyncio.create_task(of_doomed.send(2))
     await until(lambda: len(upstream.calls()) == 2)

@@ -88,7 +88,7 @@ def clients(servers: list[Server], installation: Installation) -> Iterator[list[
         yield [
             opened.enter_context(
                 openai.OpenAI(
-                    base_url=f"{each.url}/v1", api_key=installation.key, max_retries=0, timeout=60
+                    base_url=f"{each.url}/v1", api_key=installation.key, max_retries=0, timeout=300
                 )
             )
             for each in servers

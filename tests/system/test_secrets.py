@@ -83,7 +83,7 @@ async def _everything(
 async def _crash(installation: Installation, server: Server, upstream: Upstream) -> None:
     """Kill the server in the middle of calls."""
     upstream.reset()
-    upstream.answers(*({"vendor": vendor, "pause_s": 20} for vendor in VENDORS))
+    upstream.answers(*({"vendor": vendor, "stall": "headers"} for vendor in VENDORS))
     asked = [_asked(vendor) for vendor in VENDORS]
     running = asyncio.create_task(ask_all(server.url, installation.key, *asked))
     await until(lambda: len(upstream.calls()) >= len(VENDORS))

@@ -152,12 +152,13 @@ async def test_refusal_separates_held_from_spent(
         *("policies", "create", tenant.slug, "--name", "One at a time"),
         *("--max-cost-per-day", f"{limit / 1e9:.9f}", "--wait", "1"),
     )
-    upstream.answers({"pause_s": 6})
+    upstream.answers({"until_released": True})
     holding = ClientCall(call=secrets.token_hex(6), vendor=VENDOR)
     holder = asyncio.create_task(ask_one(servers[0].url, tenant.key, holding))
-    await asyncio.to_thread(upstream.wait_for_prompt, holding.prompt)
+    await upstream.arrived(holding.prompt)
     [meanwhile] = await _ask_each(servers[1:2], tenant.key)
     [dearer] = await _ask_each(servers[2:3], tenant.key, max_tokens=600)
+    upstream.release()
     held = await holder
     [afterwards] = await _ask_each(servers[1:2], tenant.key)
 

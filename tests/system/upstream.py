@@ -9,12 +9,16 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+import aiohttp
 
 from tests.system.processes import ROOT
 from tests.system.servers import HOST, clean_environment, free_port
 
 Seen = dict[str, Any]
+
+ARRIVES_MAX_S: Final = 120.0
 
 
 class Upstream:
@@ -51,9 +55,15 @@ class Upstream:
         """Clear calls and behaviours; the file on disk is kept."""
         self._post({"reset": True})
 
+    def release(self) -> None:
+        """Let the calls be answered that wait for it, until the next reset."""
+        self._post({"release": True})
+
     def calls(self) -> list[Seen]:
         """Return every call since the last reset, oldest first."""
-        with urllib.request.urlopen(f"http://{HOST}:{self.port}/_calls", timeout=10) as answer:
+        with urllib.request.urlopen(
+            f"http://{HOST}:{self.port}/_calls", timeout=ARRIVES_MAX_S
+        ) as answer:
             found: list[Seen] = json.load(answer)
             return found
 
@@ -65,19 +75,26 @@ class Upstream:
         """Return every stream whose client left, with what had been written by then."""
         return _lines(self.record.with_suffix(".written"))
 
-    def wait_for(self, seen: Callable[[Seen], object], *, timeout_s: float = 30.0) -> Seen:
+    def wait_for(self, seen: Callable[[Seen], object], *, timeout_s: float = ARRIVES_MAX_S) -> Seen:
         """Wait for the first call for which `seen` is true."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             found = next((call for call in self.calls() if seen(call)), None)
             if found is not None:
                 return found
-            time.sleep(0.02)
+            time.sleep(0.05)
         raise AssertionError(f"no such call within {timeout_s} s among {len(self.calls())}")
 
-    def wait_for_prompt(self, prompt: str) -> Seen:
-        """Wait for the call with this last user message."""
-        return self.wait_for(lambda call: prompt_in(call) == prompt)
+    async def arrived(self, prompt: str) -> Seen:
+        """Wait until a call with this prompt is there, and return it as it is then."""
+        url = f"http://{HOST}:{self.port}/_calls"
+        timeout = aiohttp.ClientTimeout(total=ARRIVES_MAX_S)
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(url, params={"containing": prompt}) as answer,
+        ):
+            found: list[Seen] = await answer.json()
+            return found[0]
 
     def _post(self, orders: dict[str, Any]) -> None:
         request = urllib.request.Request(
@@ -85,7 +102,7 @@ class Upstream:
             data=json.dumps(orders).encode(),
             headers={"content-type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=ARRIVES_MAX_S) as answer:  # noqa: S310
             answer.read()
 
 

@@ -49,7 +49,7 @@ def grow_together(
         return grown.amount_nanoeur
 
     def client(stream: tuple[ReserveRequest, ReserveResult], writer: Writer) -> int:
-        ready.wait(timeout=30)
+        ready.wait(timeout=120)
         return asyncio.run(run(writer, stream))
 
     with ThreadPoolExecutor(len(streams)) as threads:
@@ -79,7 +79,7 @@ def test_streams_and_new_calls_share_one_limit(
     with without_the_wall(), ThreadPoolExecutor(2) as threads:
         growing = threads.submit(grow_together, writers, streams)  # type: ignore[arg-type]
         admitted, _ = admitted_and_full(reserve_together(writers, more))
-        held = growing.result(timeout=60)
+        held = growing.result(timeout=120)
     assert sum(held) + admitted * SLICE == STREAMS * SLICE + 34 * SLICE
     assert books(acme) == Books(held=sum(held) + admitted * SLICE, settled=0)
     for stream in streams:

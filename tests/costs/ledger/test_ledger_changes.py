@@ -144,7 +144,7 @@ def test_change_waits_for_running_reservation(
         with pytest.raises(TimeoutError):
             changing.result(timeout=0.3)
         desk.store.commit()
-        changing.result(timeout=10)
+        changing.result(timeout=120)
     assert isinstance(new_desk().reserve(asked), GatewayDisabled)
 
 
@@ -158,7 +158,7 @@ def test_reservation_waits_for_running_change(desk: Desk, acme: Organization) ->
             answer = threads.submit(desk.reserve, asked)
             with pytest.raises(TimeoutError):
                 answer.result(timeout=0.3)
-        assert answer.result(timeout=5) == stale(acme)
+        assert answer.result(timeout=120) == stale(acme)
     assert states(acme) == []
 
 
@@ -179,6 +179,6 @@ def test_default_isolation_of_server_has_no_effect(
                 answer = threads.submit(desk.reserve, asked)
                 with pytest.raises(TimeoutError):
                     answer.result(timeout=0.3)
-            assert answer.result(timeout=5) == stale(acme)
+            assert answer.result(timeout=120) == stale(acme)
     finally:
         by_hand(f"ALTER DATABASE {database} RESET default_transaction_isolation")

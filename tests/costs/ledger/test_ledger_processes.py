@@ -59,7 +59,7 @@ AtOnce = Callable[[Callable[[Desk, Barrier], None]], None]
 def test_concurrent_settlements_of_one_day_all_count(at_once: AtOnce, acme: Organization) -> None:
     def process(desk: Desk, barrier: Barrier) -> None:
         held = [desk.hold(acme, 10) for _ in range(25)]
-        barrier.wait(timeout=30)
+        barrier.wait(timeout=120)
         for asked, admitted in held:
             assert desk.settle(settlement(asked, admitted, State.SETTLED, 7)).changed
 
@@ -72,7 +72,7 @@ def test_concurrent_settlements_of_one_day_all_count(at_once: AtOnce, acme: Orga
 def test_concurrent_holds_and_settlements_all_count(at_once: AtOnce, acme: Organization) -> None:
     def process(desk: Desk, barrier: Barrier) -> None:
         asks = [ask(acme, 10) for _ in range(15)]
-        barrier.wait(timeout=30)
+        barrier.wait(timeout=120)
         for asked in asks:
             admitted = desk.reserve(asked)
             assert desk.settle(settlement(asked, admitted, State.SETTLED, 7)).changed
@@ -92,7 +92,7 @@ def test_batches_over_several_organizations_and_budgets_never_deadlock(
             [ask(acme, 10, budgets=budgets), ask(globex, 10), ask(acme, 10, budgets=budgets[::-1])]
             for _ in range(10)
         ]
-        barrier.wait(timeout=30)
+        barrier.wait(timeout=120)
         ended: Sequence[Settlement] = ()
         for number, asks in enumerate(batches):
             asks = asks[:: 1 if number % 2 else -1]
@@ -169,7 +169,7 @@ def test_waiting_settlement_reads_committed_state(
 
     def commit_later() -> None:
         has_written.set()
-        assert may_commit.wait(timeout=10)
+        assert may_commit.wait(timeout=120)
         commit()
 
     other.store.commit = commit_later  # type: ignore[method-assign]
@@ -177,13 +177,13 @@ def test_waiting_settlement_reads_committed_state(
         Thread(target=lambda each=each: found.append(each.settle(ended))) for each in (other, desk)
     )
     first.start()
-    assert has_written.wait(timeout=10)
+    assert has_written.wait(timeout=120)
     second.start()
     second.join(timeout=0.2)
     assert found == []
     may_commit.set()
     for thread in (first, second):
-        thread.join(timeout=10)
+        thread.join(timeout=120)
     assert [each.changed for each in found].count(True) == 1
     assert (books(acme), events(acme)) == (Books(held=0, settled=40), [("usage", 40)])
     check_the_books()

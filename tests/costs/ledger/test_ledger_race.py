@@ -89,7 +89,7 @@ def test_single_row_batches_enforce_limit(new_desk: Callable[[], Desk], acme: Or
     def client(desk: Desk) -> list[ReserveResult]:
         asks = [ask(acme, BOUND, limit=EURO) for _ in range(8)]
         connection.close()
-        barrier.wait(timeout=30)
+        barrier.wait(timeout=120)
         return [desk.reserve(asked) for asked in asks]
 
     desks = [new_desk() for _ in range(8)]

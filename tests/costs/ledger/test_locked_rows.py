@@ -18,7 +18,6 @@ from psycopg import sql
 from costs.core.admission import Admitted, ReserveRequest, Settled, Settlement
 from costs.core.holds import State
 from costs.core.rate_limits import RateLimit
-from costs.ledger.aside import RESERVATION_WAIT_MAX_S
 from costs.ledger.connect import open_store
 from costs.ledger.reaper import PAUSE_MIN, Reaped, Reaper
 from costs.ledger.stores.base import LOCK_WAIT_S, SHORT_LOCK_WAIT_S, RowKeys, StoreLocked
@@ -36,7 +35,7 @@ from tests.costs.books import (
     settlement,
     states,
 )
-from tests.costs.clients import together, until
+from tests.costs.clients import ANSWER_MAX_S, together, until
 from tests.costs.faulty import Faults, FaultyStore
 from tests.factories import OrganizationFactory
 
@@ -70,8 +69,9 @@ def others() -> list[Organization]:
 
 @pytest.fixture
 def writer(new_writer: NewWriter, acme: Organization) -> Writer:
-    """A writer that has written something."""
+    """A writer that has written something, and lets reservations wait for longer than a test."""
     made = new_writer()
+    made.aside.reservation_wait_max_s = ANSWER_MAX_S
     together(made, ask(acme, 1))
     return made
 
@@ -116,7 +116,7 @@ def test_others_are_served_while_rows_of_one_organization_are_locked(
             waiting = [asyncio.create_task(served(writer, each)) for each in asked]
             took_s = [await serve_others(writer, each) for each in asks[1:]]
             assert not any(task.done() for task in waiting)
-        settled = await asyncio.wait_for(asyncio.gather(*waiting), RESERVATION_WAIT_MAX_S)
+        settled = await asyncio.wait_for(asyncio.gather(*waiting), ANSWER_MAX_S)
         assert all(each.charged_nanoeur == 4 for each in settled)
         return without_lock_s, max(took_s)
 
@@ -148,7 +148,7 @@ def test_settlement_waits_for_locked_row_and_is_not_lost(
             assert (await served(writer, other)).changed
             await asyncio.sleep(3 * LOCK_WAIT_S)
             assert not waiting.done()
-        return await asyncio.wait_for(waiting, 5)
+        return await asyncio.wait_for(waiting, ANSWER_MAX_S)
 
     settled = asyncio.run(under_lock())
     assert (settled.changed, settled.charged_nanoeur) == (True, 40)
@@ -167,7 +167,7 @@ def test_reservation_of_locked_organization_fails_after_its_wait(
     async def under_lock() -> list[Any]:
         with locked_row("organization", acme.pk):
             answers = asyncio.gather(*map(writer.reserve, asks), return_exceptions=True)
-            return await asyncio.wait_for(answers, RESERVATION_WAIT_MAX_S)
+            return await asyncio.wait_for(answers, ANSWER_MAX_S)
 
     first, second, other = asyncio.run(under_lock())
     assert isinstance(first, OrganizationLocked)
@@ -188,7 +188,7 @@ def test_cancelled_reservation_of_locked_organization_leaves_no_hold(
             waiting = [asyncio.create_task(writer.reserve(each)) for each in (leaving, staying)]
             await asyncio.sleep(2 * LOCK_WAIT_S)
             waiting[0].cancel()
-        assert isinstance(await asyncio.wait_for(waiting[1], 5), Admitted)
+        assert isinstance(await asyncio.wait_for(waiting[1], ANSWER_MAX_S), Admitted)
         assert waiting[0].cancelled()
 
     asyncio.run(leave())
@@ -215,7 +215,7 @@ def test_lost_commit_of_locked_organization_is_found(
             answer = threads.submit(together, writer, asked)
             until(lambda: bool(writer.aside))
             lock.close()
-            (admitted,) = answer.result(timeout=10)
+            (admitted,) = answer.result(timeout=120)
     assert isinstance(admitted, Admitted)
     assert books(acme) == Books(held=101, settled=0)
     check_the_books()

@@ -21,7 +21,6 @@ from costs.ledger.connect import open_store
 from costs.ledger.stores.base import LOCK_WAIT_S, Locked, RowKeys
 from costs.ledger.stores.pipeline import ANSWER_TIMEOUT_S
 from costs.ledger.stores.postgres import PostgresStore
-from costs.ledger.stores.sqlite import BUSY_TIMEOUT_S
 from costs.ledger.writer import LedgerUnavailable, Writer
 from orgs.models import Organization
 from tests.costs.books import Books, ask, books, check_the_books, events, settlement, states
@@ -121,13 +120,11 @@ def test_hold_that_is_committed_after_its_caller_got_503_is_released(
     writer: Writer, suspended: Suspended, acme: Organization
 ) -> None:
     suspended.before = "commit"
-    started = time.monotonic()
     (refused,) = together(writer, ask(acme, 100, limit=1000))
     assert isinstance(refused, LedgerUnavailable)
-    assert time.monotonic() - started < 10 * TIMEOUT_S  # two tries, the second waits for locks
     assert states(acme) == ["held"]
     suspended.resume()  # the server finds the COMMIT in its socket
-    until(lambda: states(acme) == ["held", "released"], within_s=30)
+    until(lambda: states(acme) == ["held", "released"])
     assert books(acme) == Books(held=1, settled=0)
     check_the_books()
 
@@ -165,10 +162,8 @@ def test_call_fails_while_another_process_locks_file(
     together(writer, ask(acme, 1))
     with closing(sqlite3.connect(connection.settings_dict["NAME"], isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        started = time.monotonic()
         (refused,) = together(writer, ask(acme, 100))
         assert isinstance(refused, LedgerUnavailable)
-        assert time.monotonic() - started < 3 * BUSY_TIMEOUT_S
     until(lambda: isinstance(together(writer, ask(acme, 10))[0], Admitted))
     assert books(acme) == Books(held=11, settled=0)
     check_the_books()

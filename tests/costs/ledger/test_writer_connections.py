@@ -54,10 +54,8 @@ def test_lock_that_is_never_released_fails_call(
     together(writer, ask(acme, 1))
     asked = ask(acme, 100)
     today.store.lock(RowKeys(org_ids=[acme.pk]))
-    started = time.monotonic()
     (refused,) = together(writer, asked)
     assert isinstance(refused, LedgerUnavailable)
-    assert time.monotonic() - started < 12  # it may wait behind the housekeeping, which waits too
     today.store.rollback()
     time.sleep(0.1)
     assert isinstance(together(writer, ask(acme, 2))[0], Admitted)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -90,9 +89,8 @@ def test_wait_beyond_client_limit_is_not_taken(
 ) -> None:
     fast(acme, retries=5)
     vendors.answers(vendor="openai", status=429, headers={"retry-after": "3600"})
-    started = time.monotonic()
     assert ask(HELLO).json["provider"] == "anthropic"
-    assert time.monotonic() - started < 20
+    assert [call.vendor for call in vendors.calls] == ["openai", "anthropic"]
 
 
 def test_disconnect_during_wait_ends_request(
@@ -100,15 +98,14 @@ def test_disconnect_during_wait_ends_request(
 ) -> None:
     fast(acme, retries=1)
     vendors.answers(vendor="openai", status=429, headers={"retry-after": "15"})
-    started, leaves = time.monotonic(), Event()
+    leaves = Event()
     client = Thread(target=_visit(api_key, leaves_when=lambda _: leaves.is_set()).run)
     client.start()
     until(lambda: AiRequestLog.objects.filter(status=AiRequestLog.Status.ERROR).exists())
     leaves.set()
     client.join()
     until(lambda: not gateway.tasks)
-    assert time.monotonic() - started < 12
-    assert len(vendors.calls) == 1
+    assert len(vendors.calls) == 1  # which is not asked again after its 15 s
     found = tried()
     assert (found.row.status, found.row.code) == ("error", "client_disconnected")
     assert set(found.states) == {"released"}

@@ -24,7 +24,7 @@ from tests.gateway.wire import Reply
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
 DRAIN_S: Final = 0.4
-ENDED_WITHIN_S: Final = 6.0
+FAR_S: Final = 600.0
 SANDBOX: Final = {"model": "sandbox-small", "prompt": "Say hello", "maxTokens": 50}
 NATIVE, CHATS = "/api/ai/request", "/v1/chat/completions"
 WAYS: Final[dict[str, tuple[str, dict[str, Any]]]] = {
@@ -57,12 +57,14 @@ def test_call_is_ended_after_drain_and_charged_by_what_was_seen(
     ask: Asking, gateway: Gateway, vendors: FakeProvider, way: str, on_disconnect: str
 ) -> None:
     Organization.objects.update(on_disconnect=on_disconnect)
-    vendors.answers(times=FOREVER, drip_s=0.1, content=" ".join(["and"] * 300))
+    # Neither ends by itself.
+    lasts = {"endless": True} if "stream" in way else {"stall": "body", "stall_after_events": 2}
+    vendors.answers(times=FOREVER, drip_s=0.1, **lasts)
     with running(ask, *WAYS[way]) as replies:
         vendors.wait_for(lambda call: call.sent_pieces >= 2)
         drain(gateway)
         began_at = time.monotonic()
-    assert DRAIN_S / 2 < time.monotonic() - began_at < ENDED_WITHIN_S
+    assert time.monotonic() - began_at > DRAIN_S / 2
     [reply] = replies
     assert reply.status == (200 if "stream" in way else 504)
     assert b"This gateway process is stopping" in reply.body
@@ -86,7 +88,7 @@ def test_call_that_ends_within_drain_is_answered(
     vendors.answers(drip_s=0.1, content="one two three")
     with running(ask, *WAYS[way]) as replies:
         vendors.wait_for(lambda call: call.sent_pieces)
-        drain(gateway, ENDED_WITHIN_S)
+        drain(gateway, FAR_S)
     assert replies[0].status == 200
     assert tried(replies[0]).row.status == "ok"
 
@@ -97,11 +99,11 @@ def test_only_first_of_several_stops_counts(
     vendors.answers(stall="headers")
     with running(ask, *WAYS["relayed"]) as replies:
         vendors.wait_for(lambda call: call.billed)
-        for within_s in (DRAIN_S, 60.0):
+        for within_s in (DRAIN_S, FAR_S):
             drain(gateway, within_s)
         began_at = time.monotonic()
-        gateway.call_loop.call_sync(gateway.stop(drain_s=60.0))
-        assert time.monotonic() - began_at < ENDED_WITHIN_S
+        gateway.call_loop.call_sync(gateway.stop(drain_s=FAR_S))
+        assert time.monotonic() - began_at < FAR_S / 5
     assert replies[0].status == 504
     assert tried(replies[0]).states == ["unknown"]
 
@@ -128,9 +130,7 @@ def test_wait_for_next_attempt_ends_with_drain(
     vendors.answers(status=429, headers={"retry-after": "15"})
     with running(ask, CHATS, CHAT) as replies:
         until(lambda: AiRequestLog.objects.filter(status="error").exists())
-        began_at = time.monotonic()
         drain(gateway)
-    assert time.monotonic() - began_at < ENDED_WITHIN_S
     assert replies[0].status == 503
     assert "nothing was sent" in replies[0].body.decode()
     assert len(vendors.calls) == 1
@@ -164,7 +164,7 @@ def test_stop_without_time_ends_calls_at_once(ask: Asking, gateway: Gateway) -> 
     provider = StandIn(waits=True, pieces=("Hello",))
     gateway.providers = Only(provider)
     with running(ask, NATIVE, SANDBOX | {"stream": True}) as replies:
-        assert provider.reached.wait(ENDED_WITHIN_S)
+        assert provider.reached.wait(FAR_S)
         gateway.call_loop.call_sync(gateway.stop(drain_s=0.0))
         assert not gateway.tasks
     assert [event.name for event in replies[0].events] == ["delta", "error"]

@@ -11,6 +11,7 @@ from typing import Any, Final
 import pytest
 
 from costs.models import Hold, Period
+from gateway.call.runtime import Gateway
 from gateway.core.bounds import LEAST_CAP_TOKENS
 from gateway.providers.catalog import load_catalog
 from orgs.models import Organization
@@ -18,6 +19,7 @@ from tests.factories import BudgetFactory, PolicyFactory, RateFactory
 from tests.fake_provider.thread import FakeProvider
 from tests.gateway.attempts import row_of
 from tests.gateway.conftest import Asking
+from tests.gateway.stand_ins import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -325,16 +327,23 @@ def test_lowered_cap_makes_no_request_smaller_than_asked_for(
 
 
 def test_calls_at_once_share_what_is_left(
-    ask: Asking, fake: FakeProvider, limit: Callable[[int], None]
+    ask: Asking,
+    fake: FakeProvider,
+    limit: Callable[[int], None],
+    gateway: Gateway,
+    acme: Organization,
 ) -> None:
     api = APIS["native"]
     wide = row_of(ask(**api.asking())).decision
     bound, cap = wide["bound_nanoeur"], wide["output_cap"]
     least = room_for(api, bound, cap, tokens=LEAST_CAP_TOKENS)
     limit(bound + 5 * least)
-    fake.answers(times=0, pause_s=0.5)
+    fake.answers(times=0, until_released=True)
     with ThreadPoolExecutor(16) as pool:
-        replies = list(pool.map(lambda _: ask(**api.asking()), range(16)))
+        sent = pool.map(lambda _: ask(**api.asking()), range(16))
+        until(lambda: gateway.waiting_room.waiting_now(acme.pk) is not None)
+        fake.release()
+        replies = list(sent)
     assert {reply.status for reply in replies} == {200}  # some waited; a trigger saw to the limit
     caps = sorted(int(reply.headers[HEADER]) for reply in replies)
     assert LEAST_CAP_TOKENS == caps[0] < caps[-1] <= cap

@@ -111,7 +111,7 @@ def crowd(reads: Reads, ask: Asking) -> Iterator[Crowd]:
 
 
 def statuses(replies: list[Future[Reply]]) -> set[int]:
-    return {reply.result(timeout=20).status for reply in replies}
+    return {reply.result(timeout=120).status for reply in replies}
 
 
 def new_policy(acme: Organization) -> None:
@@ -233,7 +233,7 @@ def test_live_versions_are_read_together_by_all_that_wait(
         until(lambda: len(asking) == AT_ONCE)
         new_policy(acme)
         reads.may_end.set()
-        seen = {each.result(timeout=20) for each in later}
+        seen = {each.result(timeout=120) for each in later}
 
     assert seen == {Organization.objects.get(pk=acme.pk).config_version}
     assert seen != {first.result()}
@@ -321,7 +321,7 @@ def test_change_during_read_counts_for_request_that_shares_it(  # noqa: PLR0913 
     change(acme)  # what was read is from before it, and the answer is still to come
     after = crowd.asks(2)
     reads.may_end.set()
-    assert {reply.result(timeout=20).json["code"] for reply in before + after} == {code}
+    assert {reply.result(timeout=120).json["code"] for reply in before + after} == {code}
     assert provider.asked == []
 
 
@@ -370,7 +370,7 @@ def test_failed_read_refuses_all_that_wait_and_is_not_kept(
     crowd: Crowd, reads: Reads, table: str
 ) -> None:
     reads.failing += [table, table]  # the second try has a new connection
-    refused = crowd.asks()[0].result(timeout=20)
+    refused = crowd.asks()[0].result(timeout=120)
     assert refused.refusal[:2] == (503, "ledger_unavailable")
     assert refused.headers["retry-after"] == "1"
     assert statuses(crowd.asks()) == {200}
@@ -398,7 +398,7 @@ def full(crowd: Crowd, reads: Reads, gateway: Gateway) -> list[Future[Reply]]:
 def test_call_beyond_limit_is_refused_until_another_has_its_hold(
     full: list[Future[Reply]], crowd: Crowd, reads: Reads, gateway: Gateway
 ) -> None:
-    refused = crowd.asks()[0].result(timeout=20)
+    refused = crowd.asks()[0].result(timeout=120)
     assert refused.refusal[:2] == (503, "overloaded")
     assert refused.headers["retry-after"] == "1"
     provider = StandIn(waits=True)

@@ -254,7 +254,7 @@ def test_stream_ends_soon_after_its_slice_while_database_is_locked(
         fake.wait_for(lambda call: call.sent_pieces >= 5)
         with transaction.atomic():
             Period.objects.update(held_nanoeur=F("held_nanoeur"))
-            call = fake.wait_for(lambda call: call.disconnected_at, timeout_s=20)
+            call = fake.wait_for(lambda call: call.disconnected_at)
     [reply] = replies
     assert stream.ended(reply.body) == stream.end
     until(lambda: not Hold.objects.filter(state="held"))
@@ -283,7 +283,7 @@ def test_stream_that_client_left_is_stopped_where_it_cannot_grow(
         fake.wait_for(lambda call: call.sent_pieces >= 5)
         [stream] = gateway.tasks.values()
         gateway.call_loop.call_soon(stream.abandon)
-        call = fake.wait_for(lambda call: call.disconnected_at, timeout_s=20)
+        call = fake.wait_for(lambda call: call.disconnected_at)
         until(lambda: not gateway.tasks)
     row = row_of(replies[0])
     assert (row.status, row.code) == ("unknown", "client_disconnected")

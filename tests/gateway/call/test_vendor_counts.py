@@ -270,13 +270,14 @@ def test_waiting_call_asks_once(
 ) -> None:
     PolicyFactory.create(org=acme, max_cost_per_day_nanoeur=19 * BY_COUNT // 10, wait_s=600)
     fake.answers(input_tokens=WORDS)
-    fake.answers(pause_s=1.0, content="Hello")
+    fake.answers(until_released=True, content="Hello")
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(send, ask)
         until(lambda: len(fake.calls) == 2)
         other = MESSAGES.body | {"system": "Be brief"}
         second = pool.submit(ask, other, path="/v1/messages")
         until(lambda: gateway.waiting_room.waiting_now(acme.pk) is not None)
+        fake.release()
         assert (first.result().status, second.result().status) == (200, 200)
     assert len(counted(fake)) == 2
     row = row_of(second.result())

@@ -217,7 +217,7 @@ class StalledUpload:
     def answer(self, *, body_max_s: float) -> tuple[int, dict[bytes, bytes], Any]:
         """Return status, headers and body of what was answered."""
         handling = api_handler.handle(self.scope, self.receive, self.send, body_max_s=body_max_s)
-        asyncio.run(asyncio.wait_for(handling, 20))
+        asyncio.run(asyncio.wait_for(handling, 120))
         start, body = self.sent[0], b"".join(each.get("body", b"") for each in self.sent[1:])
         assert not self.sent[-1].get("more_body")
         return start["status"], dict(start["headers"]), json.loads(body)

@@ -44,7 +44,7 @@ def test_unavailable_database_refuses_every_request() -> None:
         env=environment,
         cwd=Path(__file__).resolve().parents[3],
         capture_output=True,
-        timeout=60,
+        timeout=240,
         check=True,
     )
     *asked, ready, alive = json.loads(ended.stdout)

@@ -100,7 +100,7 @@ def test_body_is_counted_until_its_call_ends(ask: Asking, gateway: Gateway) -> N
         running = others.submit(ask, body)
         try:
             until(lambda: provider.asked)
-            refused = others.submit(ask, body).result(timeout=20)
+            refused = others.submit(ask, body).result(timeout=120)
         finally:
             provider.may_end.set()
         assert running.result().status == 200

@@ -88,6 +88,6 @@ def directly(vendors: FakeProvider, api: Api, *, stream: bool) -> bytes:
         data=json.dumps(asked["body"]).encode(),
         headers={"content-type": "application/json", "x-api-key": "k"},
     )
-    with urlopen(request, timeout=5) as answer:  # noqa: S310
+    with urlopen(request, timeout=120) as answer:  # noqa: S310
         content: bytes = answer.read()
         return content

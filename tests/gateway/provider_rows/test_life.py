@@ -114,13 +114,14 @@ def test_every_change_raises_its_version_even_in_sql(acme: Organization) -> None
 
 def test_call_in_flight_keeps_its_secret(ask: Asking, added: Added, vendors: FakeProvider) -> None:
     row = added()
-    vendors.answers(pause_s=0.3)
+    vendors.answers(until_released=True)
     replies: list[Reply] = []
     running = threading.Thread(target=lambda: replies.append(go(ask)))
     running.start()
     vendors.wait_for(lambda call: call.body["model"] == "m")
     operations.rotate_secret(row, secret=GivenSecret(text="newer"), by_command=True)
     assert go(ask).status == 200
+    vendors.release()
     running.join()
     assert [reply.status for reply in replies] == [200]
     assert keys_sent(vendors) == [SECRET, "newer"]

@@ -26,7 +26,7 @@ def post(url: str, body: Any, **headers: str) -> tuple[int, str]:
         headers={"content-type": "application/json", "authorization": "Bearer key"} | headers,
     )
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310 - as above
+        with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 - as above
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as exc:
         return exc.code, exc.read().decode()
@@ -52,6 +52,7 @@ def test_last_user_message_is_repeated_and_words_counted(fake: FakeProvider) -> 
 
 def test_calls_and_billed_usage_are_recorded(fake: FakeProvider) -> None:
     fake.answers(output_tokens=70, reasoning_tokens=50)
+    begun_at = time.time()
     chat(fake)
     (call,) = fake.calls
     assert (call.vendor, call.method, call.path) == (
@@ -64,7 +65,7 @@ def test_calls_and_billed_usage_are_recorded(fake: FakeProvider) -> None:
     assert call.billed is not None
     assert (call.billed["input_tokens"], call.billed["output_tokens"]) == (2, 70)
     assert call.disconnected_at is None
-    assert abs(call.received_at - time.time()) < 5
+    assert begun_at <= call.received_at <= time.time()
 
 
 def test_behaviours_are_used_up_in_order(fake: FakeProvider) -> None:
@@ -112,11 +113,11 @@ def test_process_takes_orders_over_http_and_records_before_answer(tmp_path: Path
         orders = {"reset": True, "answers": [{"content": "as ordered", "pause_s": 0.2}]}
         assert json.loads(post(f"{root}/_control", orders)[1]) == {"queued": 1}
         assert "as ordered" in post(f"{root}/openai/v1/chat/completions", CHAT)[1]
-        with urllib.request.urlopen(f"{root}/_calls", timeout=5) as answer:  # noqa: S310 - ours
+        with urllib.request.urlopen(f"{root}/_calls", timeout=60) as answer:  # noqa: S310 - ours
             (seen,) = json.load(answer)
         (line,) = file.read_text().splitlines()
         assert json.loads(line)["billed"] == seen["billed"]
         assert seen["billed"]["output_tokens"] == 2
     finally:
         process.terminate()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)

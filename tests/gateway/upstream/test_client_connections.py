@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import time
 
 import pytest
 
@@ -17,6 +16,7 @@ from tests.gateway.upstream.raw_server import (
     HELLO,
     LARGE_BYTES,
     OK,
+    WAIT_MAX_S,
     RawServer,
     answered,
     raw_server,
@@ -26,8 +26,6 @@ from tests.gateway.upstream.raw_server import (
 
 FORGED = OK + b"content-length: 6\r\n\r\nforged"
 CHUNKED = OK + b"transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
-# A provider is stopped within a second of the last one who reads.
-STOPPED_MAX_S = 1.0
 
 
 async def _answers_hello(client: HttpClient, server: RawServer) -> None:
@@ -204,7 +202,6 @@ async def test_early_exit_closes_connection(
             await visit.say(HELLO[:-1])
             answer = await sending
             assert await answer.next() == b"hell"
-        left_at = time.monotonic()
         if leaves == "release":
             answer.release()
             answer.release()
@@ -215,7 +212,6 @@ async def test_early_exit_closes_connection(
         else:
             sending.cancel()
         await visit.ended()
-        assert time.monotonic() - left_at < STOPPED_MAX_S
         await _answers_hello(client, server)
         assert len(server.visits) == 2
         await client.aclose()
@@ -231,7 +227,7 @@ async def test_exit_before_request_is_sent_closes_connection(
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
-        async with asyncio.timeout(STOPPED_MAX_S):
+        async with asyncio.timeout(WAIT_MAX_S):
             with pytest.raises(ConnectionError):
                 while True:
                     visit.writer.write(b"x")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -64,10 +63,7 @@ async def test_closing_stream_closes_vendor_connection(wire: Wire, vendor: str) 
     wire.fake.answers(endless=True)
     provider = await wire.providers.get(wire.providers.vendors[vendor])
     await _read_some_and_close(provider.stream(call_to(vendor), SeenOutput()))
-    closed_at = time.time()
-    call = await asyncio.to_thread(wire.fake.wait_for, lambda call: call.disconnected_at)
-    assert call.disconnected_at is not None
-    assert call.disconnected_at - closed_at < 1
+    await asyncio.to_thread(wire.fake.wait_for, lambda call: call.disconnected_at)
 
 
 @every_vendor
@@ -79,10 +75,7 @@ async def test_cancelling_waiting_stream_closes_vendor_connection(wire: Wire, ve
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
-    cancelled_at = time.time()
-    call = await asyncio.to_thread(wire.fake.wait_for, lambda call: call.disconnected_at)
-    assert call.disconnected_at is not None
-    assert call.disconnected_at - cancelled_at < 1
+    await asyncio.to_thread(wire.fake.wait_for, lambda call: call.disconnected_at)
 
 
 async def _read_some_and_close(stream: AsyncIterator[Delta | Completion]) -> None:

@@ -27,9 +27,9 @@ from tests.gateway.upstream.raw_server import (
 # Limits that no test reaches, so that each shows which one it was that ended a call.
 FAR: Final = TimeLimits(connect_s=WAIT_MAX_S, first_byte_s=WAIT_MAX_S, idle_s=WAIT_MAX_S)
 SHORT_S: Final = 0.3
-PIECE_S: Final = 0.1
-# A busy machine notices later.
-NOTICED_WITHIN_S: Final = 5.0
+# Of answers that are never silent for so long, on a busy machine either.
+LIMIT_S: Final = 2.0
+PIECE_S: Final = 0.2
 CHUNKED: Final = OK + b"Content-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 END: Final = b"0\r\n\r\n"
 
@@ -67,7 +67,7 @@ async def test_server_that_does_not_answer_is_noticed(
         await visit.say(came)
         with pytest.raises(Silent, match=r"^did not begin to answer within 0\.3 s$"):
             await sending
-        assert SHORT_S <= time.monotonic() - began_at < NOTICED_WITHIN_S
+        assert time.monotonic() - began_at >= SHORT_S
         await visit.ended()
     assert [len(each.requests) for each in server.visits] == [1]
 
@@ -76,7 +76,7 @@ async def test_server_that_does_not_read_is_noticed(client: HttpClient) -> None:
     async with raw_server(bodies=False) as server:
         body = b"x" * LARGE_BYTES
         within = limits(first_byte_s=SHORT_S)
-        async with asyncio.timeout(NOTICED_WITHIN_S):
+        async with asyncio.timeout(WAIT_MAX_S):
             with pytest.raises(Silent):
                 await client.send(server.url, headers={}, body=body, limits=within)
 
@@ -99,9 +99,10 @@ async def test_answer_with_any_bytes_in_time_is_read_to_its_end(
     client: HttpClient, server: RawServer
 ) -> None:
     """Its time before and between is longer than either limit allows for one wait."""
-    within = limits(first_byte_s=SHORT_S, idle_s=SHORT_S)
-    event = chunk(b"data: {}\n\n")
-    pieces = (chunk(b": ping\n\n"), chunk(b":"), event[:5], event[5:], chunk(b"\n"), END)
+    within = limits(first_byte_s=LIMIT_S, idle_s=LIMIT_S)
+    event, pings = chunk(b"data: {}\n\n"), [chunk(b": ping\n\n")] * 8
+    pieces = (*pings, chunk(b":"), event[:5], event[5:], chunk(b"\n"), END)
+    assert len(pieces) * PIECE_S > LIMIT_S
     async with asked(client, server, within) as (sending, visit):
         await asyncio.sleep(PIECE_S)
         await visit.say(CHUNKED)
@@ -109,7 +110,7 @@ async def test_answer_with_any_bytes_in_time_is_read_to_its_end(
         for piece in pieces:
             await asyncio.sleep(PIECE_S)
             await visit.say(piece)
-        assert await reading == b": ping\n\n:data: {}\n\n\n"
+        assert await reading == b": ping\n\n" * len(pings) + b":data: {}\n\n\n"
 
 
 @pytest.mark.parametrize(
@@ -130,11 +131,9 @@ async def test_silence_in_answer_is_noticed_after_what_came(
     async with asked(client, server, limits(idle_s=SHORT_S)) as (sending, visit):
         await visit.say(came)
         answer, seen = await sending, b""
-        began_at = time.monotonic()
         with pytest.raises(Silent, match=r"^sent nothing for 0\.3 s$"):
             while piece := await answer.next():
                 seen += piece
-        assert time.monotonic() - began_at < NOTICED_WITHIN_S
         assert seen == body
         answer.release()
         await visit.ended()
@@ -144,21 +143,21 @@ async def test_reader_that_is_slow_does_not_make_server_silent(
     client: HttpClient, server: RawServer
 ) -> None:
     size = LARGE_BYTES
-    async with asked(client, server, limits(idle_s=SHORT_S)) as (sending, visit):
+    async with asked(client, server, limits(idle_s=LIMIT_S)) as (sending, visit):
         await visit.say(OK + b"Content-Length: %d\r\n\r\n" % size)
         visit.writer.write(b"x" * size)
         answer = await sending
-        await asyncio.sleep(3 * SHORT_S)
+        await asyncio.sleep(1.5 * LIMIT_S)
         assert len(await read(answer)) == size
 
 
 async def test_pause_between_answers_on_one_connection_is_not_silence(
     client: HttpClient, server: RawServer
 ) -> None:
-    within = limits(first_byte_s=SHORT_S, idle_s=SHORT_S)
+    within = limits(first_byte_s=LIMIT_S, idle_s=LIMIT_S)
     for _ in range(2):
         async with asked(client, server, within) as (sending, visit):
             await visit.say(HELLO)
             assert await read(await sending) == b"hello"
-        await asyncio.sleep(2 * SHORT_S)
+        await asyncio.sleep(1.2 * LIMIT_S)
     assert [len(each.requests) for each in server.visits] == [2]
