@@ -100,6 +100,8 @@ class Sending:
         await response.prepare(self.request)
         left = behaviour.cut_after_bytes
         digest = hashlib.sha256()
+        # The rate is kept by the clock: a busy machine sleeps longer than it should.
+        due_s = time.monotonic()
         async for piece in pieces:
             if behaviour.stall == "body" and self.call.sent_pieces == behaviour.stall_after_events:
                 await asyncio.Event().wait()
@@ -110,6 +112,7 @@ class Sending:
                 return response
             if piece == THINKS.encode():
                 await self._think()
+                due_s = time.monotonic()
                 continue
             await response.write(piece)
             self.call.written_tokens += tokens_in(piece)
@@ -117,13 +120,14 @@ class Sending:
             self.call.sent_pieces += 1
             self.call.sent_bytes += len(piece)
             left = None if left is None else left - len(piece)
-            await asyncio.sleep(behaviour.drip_s)
+            due_s += behaviour.drip_s
+            await asyncio.sleep(max(due_s - time.monotonic(), 0))
         self.call.sent_sha256 = digest.hexdigest()
         await response.write_eof()
         return response
 
     async def _think(self) -> None:
-        """Think at the rate by the clock: a busy machine sleeps longer than it should."""
+        """Think at the rate by the clock, too."""
         tokens, per_s = self.behaviour.hidden_thinking_tokens, self.behaviour.hidden_thinking_per_s
         begun_s, thought = time.monotonic(), 0
         while thought < tokens:
