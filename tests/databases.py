@@ -8,8 +8,8 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import cache, partial
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -90,17 +90,29 @@ def django_db_modify_db_settings(
     else:
         test["NAME"] = f"test_pulse_{os.getpid()}"
     folder = shared_folder(tmp_path_factory)
-    with django_db_blocker.unblock():
-        migrated = made_once(folder / "migrated.json", partial(_migrated, folder), _drop)
-        with migrated as name:
-            if connection.vendor == "sqlite":
-                shutil.copy(name, test["NAME"])
-            else:
-                test["TEMPLATE"] = name
-            yield
+    with migrated(folder, django_db_blocker) as name:
+        if connection.vendor == "sqlite":
+            shutil.copy(name, test["NAME"])
+        else:
+            test["TEMPLATE"] = name
+        yield
 
 
-def _migrated(folder: Path) -> str:
+def migrated(folder: Path, blocker: DjangoDbBlocker) -> AbstractContextManager[str]:
+    """Give the migrated database of all processes that share the folder: its name, or its file."""
+
+    def make() -> str:
+        with blocker.unblock():
+            return _migrate(folder)
+
+    def drop(name: str) -> None:
+        with blocker.unblock():
+            _drop(name)
+
+    return made_once(folder / "migrated.json", make, drop)
+
+
+def _migrate(folder: Path) -> str:
     """Make a migrated database, and return its name."""
     name = f"migrated_{secrets.token_hex(6)}"
     if connection.vendor == "sqlite":

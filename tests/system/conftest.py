@@ -8,8 +8,9 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser
+from pytest_django import DjangoDbBlocker
 
-from tests.databases import shared_folder
+from tests.databases import migrated, shared_folder
 from tests.system.clients import ClientCall, ask_one, first_calls, warm_up
 from tests.system.console import Console, fill
 from tests.system.databases import Template, at_upstream, one_template
@@ -26,9 +27,15 @@ def forks(pytestconfig: pytest.Config) -> bool:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory, forks: bool) -> Iterator[Template]:
+def template(
+    tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker, forks: bool
+) -> Iterator[Template]:
     """A database as `prepare` leaves it, to be copied, and Acme's key."""
-    with one_template(shared_folder(tmp_path_factory), forks=forks) as made:
+    folder = shared_folder(tmp_path_factory)
+    with (
+        migrated(folder, django_db_blocker) as name,
+        one_template(folder, name, forks=forks) as made,
+    ):
         yield made
 
 

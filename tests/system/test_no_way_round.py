@@ -56,6 +56,7 @@ SPELLINGS: Final = (
     "gpt-4o-mini/../gpt-4o-mini",
     "*",
 )
+METHOD_NOT_ALLOWED: Final = 405
 KEY_HEADERS: Final = (
     ("x-pulse-key", "{key}"),
     ("X-PULSE-KEY", "{key}"),
@@ -130,17 +131,21 @@ def _parts_of(route: str, *, all_parts: bool) -> tuple[str, ...]:
 async def _try_every_way(
     browser: Browser, key: str, route: str, model: str, parts: tuple[str, ...]
 ) -> list[Page]:
-    """Send every body to an address, by key and by session, and the form that a page would send."""
+    """Send every body to an address, by key and by session, and the form that a page would send.
+
+    No body changes that an address does not take POST.
+    """
     paths = {"/" + re.sub(r"<[^>]+>", part, route) for part in parts}
     with_key = {"x-pulse-key": key}
     fields = {"model": model, "prompt": PROMPT, "maxTokens": "5"}
     pages = []
     for path in sorted(paths):
-        pages += [
-            await browser.send("POST", path, body=b, headers=with_key) for b in _bodies(model)
-        ]
-        pages += [await browser.send("POST", path, body=_bodies(model)[0])]
         pages += [await browser.send("POST", path, fields=fields)]
+        if pages[-1].status != METHOD_NOT_ALLOWED:
+            pages += [
+                await browser.send("POST", path, body=b, headers=with_key) for b in _bodies(model)
+            ]
+            pages += [await browser.send("POST", path, body=_bodies(model)[0])]
         pages += [
             await browser.send("GET", f"{path}?model={model}&prompt={PROMPT}", headers=with_key)
         ]
