@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import httpx2
 import pytest
+from pytest_django import DjangoDbBlocker
 
 from tests.clients.raw import CALL_MAX_S
 from tests.clients.targets import Target, direct_target, gateway_target
@@ -33,12 +34,15 @@ def upstream(vendors: Upstream) -> Upstream:
 
 @pytest.fixture(scope="session")
 def installation(
-    vendors: Upstream, tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+    vendors: Upstream,
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_blocker: DjangoDbBlocker,
+    pytestconfig: pytest.Config,
 ) -> Iterator[Installation]:
     """A gateway with Acme."""
     forks = not pytestconfig.getoption("--long")
     with (
-        one_template(shared_folder(tmp_path_factory), forks=forks) as template,
+        one_template(shared_folder(tmp_path_factory), django_db_blocker, forks=forks) as template,
         template.copied() as url,
     ):
         made = Installation(

@@ -244,21 +244,26 @@ def test_room_held_by_call_in_flight_is_waited_or_asked_for_again(  # noqa: PLR0
     [(bound,)] = rows.query(OF_ORGANIZATION.format(columns="r.hold_nanoeur", slug=slug))
     limit = ("--max-cost-per-day", f"{int(bound) * 1.9 / 1e9:.9f}", "--wait", wait_s)
     installation.run("policies", "create", slug, "--name", "Room", *limit)
-    upstream.answers({"pause_s": 1.5, "times": 1})
-    with ThreadPoolExecutor(1) as threads:
+    upstream.answers({"until_released": True, "times": 1})
+    with ThreadPoolExecutor(2) as threads:
         first = threads.submit(ask)
-        until_held(rows, slug)
-        ask()
+        until_row(rows, slug, "r.status", "pending")
+        second = threads.submit(ask)
+        if "rate_limited" in codes:
+            until_row(rows, slug, "r.code", "rate_limited")
+        else:
+            time.sleep(0.5)  # a call that waits has no row
+        upstream.release()
         first.result()
+        second.result()
     states = rows.query(OF_ORGANIZATION.format(columns="r.status, r.code", slug=slug))
     assert [status for status, _ in states].count("ok") == 3
     assert {code for _, code in states} == codes
 
 
-def until_held(rows: Rows, slug: str) -> None:
-    """Wait until a call of the organization is in flight."""
-    pending = ("pending",)
+def until_row(rows: Rows, slug: str, column: str, value: str) -> None:
+    """Wait until a request of the organization has this value."""
     deadline = time.monotonic() + 120
-    while pending not in rows.query(OF_ORGANIZATION.format(columns="r.status", slug=slug)):
+    while (value,) not in rows.query(OF_ORGANIZATION.format(columns=column, slug=slug)):
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -10,7 +10,7 @@ import pytest_asyncio
 from playwright.async_api import Browser
 from pytest_django import DjangoDbBlocker
 
-from tests.databases import migrated, shared_folder
+from tests.databases import shared_folder
 from tests.system.clients import ClientCall, ask_one, first_calls, warm_up
 from tests.system.console import Console, fill
 from tests.system.databases import Template, at_upstream, one_template
@@ -32,10 +32,7 @@ def template(
 ) -> Iterator[Template]:
     """A database as `prepare` leaves it, to be copied, and Acme's key."""
     folder = shared_folder(tmp_path_factory)
-    with (
-        migrated(folder, django_db_blocker) as name,
-        one_template(folder, name, forks=forks) as made,
-    ):
+    with one_template(folder, django_db_blocker, forks=forks) as made:
         yield made
 
 

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import sql
+from pytest_django import DjangoDbBlocker
 
-from tests.databases import made_once
+from tests.databases import made_once, migrated
 from tests.system.rows import Rows
 from tests.system.servers import Installation, provider_keys, upstream_environment
 
@@ -95,12 +96,12 @@ class Template:
 
 
 @contextmanager
-def one_template(folder: Path, migrated: str, *, forks: bool) -> Iterator[Template]:
+def one_template(folder: Path, blocker: DjangoDbBlocker, *, forks: bool) -> Iterator[Template]:
     """Make the template of a migrated database, once for all processes that share the folder."""
     databases = Databases(folder)
 
     def make() -> tuple[str, str]:
-        name = databases.make(template=Path(migrated).stem)
+        name = databases.make(template=Path(empty).stem)
         made = Installation(
             database_url=databases.url(name),
             folder=folder,
@@ -110,7 +111,10 @@ def one_template(folder: Path, migrated: str, *, forks: bool) -> Iterator[Templa
         return name, _fill(made)
 
     kept = folder / "template.json"
-    with made_once(kept, make, lambda made: databases.drop(made[0])) as (name, key):
+    with (
+        migrated(folder, blocker) as empty,
+        made_once(kept, make, lambda made: databases.drop(made[0])) as (name, key),
+    ):
         yield Template(databases, name, key)
 
 

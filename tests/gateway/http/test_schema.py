@@ -28,9 +28,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY")
 AN_ID: Final = "0193e4a0-0000-7000-8000-000000000000"
-EXAMINATION: Final = {
+EXAMINATION: Final[dict[str, Any]] = {
     "generation": {
-        "max-examples": 10,
         "deterministic": True,
         "database": "none",
         # test_callers.py covers invalid credentials; here all are valid or absent.
@@ -110,8 +109,9 @@ async def served(scope: Any, receive: Any, send: Any) -> None:
     await application(scope, receive, send)
 
 
-def examined(api_key: str) -> BaseSchema:
-    config = SchemathesisConfig.from_dict(EXAMINATION)
+def examined(api_key: str, *, examples: int) -> BaseSchema:
+    generation = EXAMINATION["generation"] | {"max-examples": examples}
+    config = SchemathesisConfig.from_dict(EXAMINATION | {"generation": generation})
     described = schemathesis.openapi.from_asgi("/api/schema", served, config=config)
     # What a vendor takes for a good body only the vendor's own schema says.
     schema = described.exclude(path_regex=r"^/v1")
@@ -162,10 +162,13 @@ def faults_in(event: EngineEvent) -> list[str]:
     ]
 
 
-def test_schemathesis_finds_no_difference(gateway: Gateway, api_key: str) -> None:
+def test_schemathesis_finds_no_difference(
+    gateway: Gateway, api_key: str, pytestconfig: pytest.Config
+) -> None:
+    examples = 10 if pytestconfig.getoption("--long") else 5
     faults: list[str] = []
     requests = 0
-    for event in from_schema(examined(api_key)).execute():
+    for event in from_schema(examined(api_key, examples=examples)).execute():
         faults += faults_in(event)
         if isinstance(event, ScenarioFinished):
             requests += len(event.recorder.interactions)
