@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from django.conf import settings as project
 from django.db import connection
@@ -31,8 +32,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--ledger-only", action="store_true", help="run only the ledger's tests")
 
 
+# How long an example takes says how busy the machine is.
+hypothesis.settings.register_profile(
+    "suite", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+
+
 def pytest_configure() -> None:
     """Turn off slow parts that no test in this process needs; servers under test have them."""
+    hypothesis.settings.load_profile("suite")
     # The sign-in's tests guess a hundred passwords.
     project.PASSWORD_HASHERS = ["tests.factories.CheapArgon2"]
     # Each test client makes its own middleware, which looks up 180 files in 0.07 s.

@@ -60,7 +60,6 @@ def test_lines_of_every_grouping_add_up_to_ledger(acme: Organization) -> None:
 
 @settings(
     max_examples=25,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(

@@ -219,7 +219,6 @@ def test_call_in_flight_counts_until_its_day_ends(offices: list[Office]) -> None
 
 @settings(
     max_examples=30,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(

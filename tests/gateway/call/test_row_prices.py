@@ -165,7 +165,10 @@ def test_explorer_finds_row_by_its_prefix(ask: Asking, row: MakeRow, acme: Organ
 
 
 @given(name=NAMES)
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 def test_name_folds_alike_in_price_list_calls_and_filters(name: str, row: MakeRow) -> None:
     config = config_of(Provider(name="local", title="Local", dialects=["chat"]))
     model = served_model(f"local/{name}", {"local": config}, catalog=load_catalog(sandbox=True))

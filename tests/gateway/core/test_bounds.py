@@ -7,7 +7,7 @@ from typing import Final, Literal
 from unicodedata import normalize
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.core.bounds import (
@@ -47,7 +47,6 @@ characters = st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from
 contents = st.lists(st.text(characters), min_size=1, max_size=4)
 
 
-@settings(deadline=None)  # the tokenizer is loaded by the test that comes first
 @given(contents)
 def test_bound_is_above_every_tokenizers_count(texts: list[str]) -> None:
     usage_bound = UsageBound(texts=tuple(texts), messages=len(texts))

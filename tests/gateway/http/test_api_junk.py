@@ -21,10 +21,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 junk = settings(
     max_examples=80,
-    deadline=None,
     derandomize=True,
     database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],  # rows add up; that is counted
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+    ],  # rows add up; that is counted
 )
 FIELDS: Final = sorted(DOCUMENT["components"]["schemas"]["Request"]["properties"])
 KNOWN: Final = [*FIELDS, "role", "content", "user", "system", "sandbox-small", "", "x" * 129]

@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema_rs
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.apis.chat.usage_bound import usage_bound_of
@@ -114,7 +114,6 @@ _SCHEMAS = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(schema=_SCHEMAS, text=st.text(max_size=10))
 def test_sample_is_valid_for_schema(schema: dict[str, Any], text: str) -> None:
     rooted = {**schema, "$defs": {"name": {"type": "string"}}}
@@ -149,7 +148,6 @@ _TURNS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(
     turns=_TURNS,
     tools=st.lists(st.sampled_from([WEATHER, TIME]), max_size=3),

@@ -140,7 +140,6 @@ def of_requests(client: Client) -> dict[str, Amounts]:
     max_examples=8,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],  # to shrink one takes minutes
     report_multiple_bugs=False,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(calls=st.lists(CALLS, min_size=1, max_size=6), group_by=st.sampled_from(["team", "day"]))

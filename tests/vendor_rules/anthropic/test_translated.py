@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.apis.chat.chat import ChatCompletions
@@ -39,7 +39,6 @@ def sent(fields: dict[str, Any]) -> tuple[dict[str, Any], str, ProviderCall]:
     return request_from(made), headers_from(made).get("anthropic-version", NEWEST_VERSION), made
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(fields=chat_requests(MODELS), stream=st.booleans())
 def test_any_request_is_accepted_or_refused_with_sentence(
     fields: dict[str, Any], stream: bool

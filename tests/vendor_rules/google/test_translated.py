@@ -6,7 +6,7 @@ import asyncio
 import json
 from typing import Any, Final, cast
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from gateway.apis.chat.chat import ChatCompletions
 from gateway.apis.families.fitting import fitted
@@ -102,7 +102,6 @@ def _spelled(fields: dict[str, Any]) -> dict[str, Any]:
     return {_SPELLED.get(name, name): value for name, value in fields.items()}
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(fields=chat_requests(MODELS))
 def test_any_request_is_accepted_or_refused_with_sentence(fields: dict[str, Any]) -> None:
     try:

@@ -36,7 +36,7 @@ LEFT_TO_VENDOR: Final = re.compile(
 
 
 @given(chat_requests(MODELS))
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 def test_any_chat_completion_is_accepted_or_refused(fields: dict[str, Any]) -> None:
     to = model(fields["model"])
     try:
