@@ -60,11 +60,8 @@ async def test_calls_longer_than_drain_are_ended_and_charged(
 
     server.terminate()
     started = time.monotonic()
-    exit_code = await asyncio.to_thread(server.wait)
-    took_s = time.monotonic() - started
-
-    assert exit_code == 0
-    assert took_s >= DRAIN_S
+    assert await asyncio.to_thread(server.wait) == 0
+    assert time.monotonic() - started >= DRAIN_S
     outcomes, answers = await running
     ends = [(outcome.status, outcome.code) for outcome in (*await waiting, *outcomes)]
     assert ends == [(504, "provider_timeout")] * len(plain) + [(200, "provider_timeout")] * len(
