@@ -162,7 +162,7 @@ async def answered(
     if behaviour.status < 400 and format_.is_billed:
         call.billed = answer.billed
     await asyncio.to_thread(records.write, call)
-    if behaviour.until_released:
+    if behaviour.until_released and format_.is_billed:  # counts of tokens are at once
         await _until(lambda: records.is_released)
     if await sending.trouble(pauses=format_.is_billed or not behaviour.counts_at_once):
         return web.Response()

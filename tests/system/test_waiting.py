@@ -164,7 +164,7 @@ async def test_killed_processes_lose_nothing_of_calls_that_wait(
     of_day = agents(eur=5, processes=2, more=("--wait", "600"))
     doomed = await asyncio.to_thread(installation.serve, 2)
     upstream.reset()
-    upstream.answers({"times": FOREVER, "stall": "headers"})
+    upstream.answers({"times": FOREVER, "until_released": True, **BILLED})
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         sent = [asyncio.create_task(of_day.turn(doomed[n % 2], session)) for n in range(AGENTS)]
         await until(lambda: len(turns_at(upstream)) >= 2)
@@ -188,7 +188,7 @@ async def test_call_waits_for_hold_of_killed_process(
     of_day = agents(eur=5, processes=1, more=("--wait", "600"))
     [doomed] = await asyncio.to_thread(installation.serve, 1)
     upstream.reset()
-    upstream.answers({"times": FOREVER, "stall": "headers"})
+    upstream.answers({"times": FOREVER, "until_released": True, **BILLED})
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
         # The last of them gets what the others leave.
         lost = [asyncio.create_task(of_day.turn(doomed, session)) for _ in range(3)]

@@ -154,7 +154,7 @@ def test_call_without_hold_is_not_sent_after_drain(
 
 
 def test_new_calls_are_taken_until_drain_is_over(ask: Asking, gateway: Gateway) -> None:
-    drain(gateway)
+    drain(gateway, 3.0)
     assert ask(SANDBOX).status == 200
     until(lambda: gateway.is_stopping)
     assert ask(SANDBOX).refusal[:2] == (503, "ledger_unavailable")
