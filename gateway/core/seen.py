@@ -18,7 +18,7 @@ ON_ITS_WAY_S: Final = 0.1
 # After a disconnect, what has already arrived from the provider is read: until, in a time of
 # ARRIVED_S, this process was not late and no more events came than a model can have produced.
 ARRIVED_S: Final = 0.05
-ARRIVED_MAX_S: Final = 1.0
+ARRIVED_MAX_S: Final = 3.0
 ARRIVED_EVENTS: Final = 20
 LATE_S: Final = 0.02
 # Of each kind of output of a stream; what is beyond counts one token for each byte. The first bytes
@@ -108,7 +108,8 @@ class SeenOutput:
     were seen, and that are not known yet.
 
     The gateway may end a stream that `is_sliced`: its hold grows with it. What it has not read of
-    one while its client `is_behind` is unknown, as where output comes in bursts.
+    one while its client `is_behind` is unknown, as where output comes in bursts. Of a stream that
+    `is_unread`, more had arrived than was read: it may have been produced all the time.
     """
 
     choices: int = 1
@@ -120,6 +121,7 @@ class SeenOutput:
     in_bursts: bool = False
     is_sliced: bool = False
     is_behind: bool = False
+    is_unread: bool = False
     searches: int = 0
     tool_uses: int = 0
     text: SeenText = field(default_factory=SeenText)
@@ -128,6 +130,7 @@ class SeenOutput:
     given: list[GivenId] = field(default_factory=list)
     _begun: set[str] = field(default_factory=set)
     _ended: set[str] = field(default_factory=set)
+    _sent_s: float = 0.0
     _before_s: float = 0.0
     _hidden_since_s: float | None = None
     _hidden_s: float = 0.0
@@ -146,7 +149,7 @@ class SeenOutput:
         """Record that the request is sent. Memory for long text is requested with `take`."""
         self.choices = choices
         self.text.take = self.thoughts.take = take
-        self.seen_s = self._before_s = now_s
+        self.seen_s = self._before_s = self._sent_s = now_s
 
     def arrive(self, now_s: float) -> None:
         """Record that an event arrived."""
@@ -214,11 +217,14 @@ class SeenOutput:
             return seen
         silent_s = now_s - self.seen_s if self.in_bursts or self.is_behind else 0.0
         on_its_way = _tokens(ON_ITS_WAY_S + silent_s, tokens_per_s)
-        return seen + on_its_way + self.text.event_tokens(text)
+        produced = seen + on_its_way + self.text.event_tokens(text)
+        if self.is_unread:
+            produced = max(produced, _tokens(now_s - self._sent_s, tokens_per_s))
+        return produced
 
 
 async def arrived(seen: SeenOutput, *, events_max: float = ARRIVED_EVENTS) -> None:
-    """Return when what had arrived from the provider is read.
+    """Return when what had arrived from the provider is read, or ARRIVED_MAX_S is over.
 
     More than `events_max` in ARRIVED_S had arrived before.
     """
@@ -228,6 +234,7 @@ async def arrived(seen: SeenOutput, *, events_max: float = ARRIVED_EVENTS) -> No
         before, due_s = seen.events, time.monotonic() + ARRIVED_S
         await asyncio.sleep(ARRIVED_S)
         is_late = time.monotonic() - due_s > LATE_S
+    seen.is_unread = is_late or seen.events - before > events_max
 
 
 def _tokens(seconds: float, tokens_per_s: float) -> int:

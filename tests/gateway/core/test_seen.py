@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from costs.core.usage import Usage
-from gateway.core.seen import ON_ITS_WAY_S, TEXT_FREE_BYTES, TEXT_KEPT_BYTES, SeenOutput, all_text
+from gateway.core.seen import (
+    ARRIVED_EVENTS,
+    ON_ITS_WAY_S,
+    TEXT_FREE_BYTES,
+    TEXT_KEPT_BYTES,
+    SeenOutput,
+    all_text,
+    arrived,
+)
 
 RATE = 100.0
 
@@ -146,6 +156,29 @@ def test_output_that_slow_client_keeps_unread_counts_by_time() -> None:
     assert at_most(seen, counted=2, now_s=5.0) == 2 + 1 + ON_ITS_WAY
     seen.is_behind = True
     assert at_most(seen, counted=2, now_s=5.0) == 2 + 1 + ON_ITS_WAY + 3 * RATE
+
+
+def test_output_that_arrived_and_was_not_read_counts_by_time_since_sending() -> None:
+    seen = seen_after("one", "two", started_s=3.0)
+    seen.is_unread = True
+    assert at_most(seen, counted=2, now_s=10.0) == 7 * RATE
+    assert at_most(seen, counted=2, now_s=3.0) == 2 + 1 + ON_ITS_WAY
+
+
+async def test_output_is_unread_where_more_arrives_than_is_read_in_time() -> None:
+    seen = seen_after("one")
+    await arrived(seen)
+    assert not seen.is_unread
+
+    async def arrive() -> None:
+        while True:
+            seen.events += ARRIVED_EVENTS
+            await asyncio.sleep(0)
+
+    arriving = asyncio.create_task(arrive())
+    await arrived(seen)
+    arriving.cancel()
+    assert seen.is_unread
 
 
 @given(st.lists(st.text(max_size=20), max_size=30))
