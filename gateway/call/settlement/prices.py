@@ -122,8 +122,7 @@ async def seen_cost(held: HeldCall, ended: Completion | ProviderFailed) -> SeenC
 async def _seen_cost(held: HeldCall, rates: Rates, output: OutputLimits) -> SeenCost | None:
     seen, priced = held.seen, held.bounded.priced
     resolved, now_s = held.bounded.resolved, time.monotonic()
-    has_begun = seen.has_begun
-    if not has_begun:
+    if not seen.has_begun:
         seen.hide(True)  # since the request was sent
     text = await text_tokens(held.bounded, seen, seen.text.kept)
     thoughts = await text_tokens(held.bounded, seen, seen.thoughts.kept)
@@ -161,10 +160,8 @@ async def _seen_cost(held: HeldCall, rates: Rates, output: OutputLimits) -> Seen
         )
     if price.unpriced or not 0 <= price.nanoeur <= MAX_NANOEUR:
         return None
-    # What grows with the output that is seen has not grown.
-    most_nanoeur = held.bounded.whole_nanoeur if has_begun else held.amount_nanoeur
     return SeenCost(
-        nanoeur=min(price.nanoeur, most_nanoeur),
+        nanoeur=min(price.nanoeur, held.bounded.whole_nanoeur),
         input_tokens=most.input_tokens,
         output_tokens=output_tokens,
     )

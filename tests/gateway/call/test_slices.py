@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -138,7 +137,6 @@ STREAMS: Final = {
         "/api/ai/request", {"model": SONNET, **NATIVE}, native_end, NATIVE_END
     ),
 }
-FAST: Final = STREAMS["chat"].body | {"service_tier": "priority"}
 every_stream = pytest.mark.parametrize("name", STREAMS)
 
 
@@ -289,24 +287,6 @@ def test_stream_that_client_left_is_stopped_where_it_cannot_grow(
     assert (row.status, row.code) == ("unknown", "client_disconnected")
     assert written(call) < 2 * SLICE_TOKENS
     assert (row.cost_nanoeur or 0) >= written(call) * token_nanoeur(row.decision)
-
-
-def test_stream_that_is_left_before_its_first_event_costs_its_slice_at_most(
-    ask: Asking, gateway: Gateway, fake: FakeProvider, leave: Callable[[int], None]
-) -> None:
-    leave(EUR)
-    rates = dict.fromkeys(("cache_read_usd_per_mtok", "cache_write_30m_usd_per_mtok"), 1)
-    RateFactory.create(service_tier="priority", **rates)  # the model is faster: a slice in 1.8 s
-    fake.answers(pause_s=60)
-    with running(ask, STREAMS["chat"].path, FAST) as replies:
-        fake.wait_for(lambda _: True)
-        time.sleep(2.5)
-        [stream] = gateway.tasks.values()
-        gateway.call_loop.call_soon(stream.abandon)
-        until(lambda: not gateway.tasks)
-    row = row_of(replies[0])
-    assert (row.status, row.code) == ("unknown", "client_disconnected")
-    assert row.cost_nanoeur == row.hold_nanoeur == row.decision["bound_nanoeur"]
 
 
 def test_new_call_waits_for_bound_of_its_first_slice(
