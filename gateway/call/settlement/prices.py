@@ -14,7 +14,7 @@ from gateway.call.settlement.held_call import HeldCall
 from gateway.call.slices.text_tokens import text_tokens
 from gateway.core import bounds
 from gateway.core.calls import Completion
-from gateway.core.errors import ClientGone, FailedAnswer, ProviderFailed
+from gateway.core.errors import FailedAnswer, ProviderFailed
 from gateway.core.model_names import price_names
 from gateway.core.usage_bound import OutputLimits
 from gateway.providers.tokens import count_tokens_async
@@ -98,16 +98,13 @@ class SeenCost:
 
 
 async def seen_cost(held: HeldCall, ended: Completion | ProviderFailed) -> SeenCost | None:
-    """Return the most that an answer of unknown usage can have cost, None if that is its hold.
+    """Return the most that an answer of unknown usage can have cost; None if nothing was seen.
 
-    If nothing of it was seen, only time bounds its output, and only if it is a stream whose client
-    left: nothing else is known to stop the provider.
     Input is what the provider reported, else as it is counted; after each use of a tool at the
     provider the whole context is read once more, as often as the request allows.
     """
-    seen, priced = held.seen, held.bounded.priced
-    is_bounded = seen.has_begun or (isinstance(ended, ClientGone) and held.call.stream)
-    if not is_unknown(ended) or not is_bounded or not priced.rates:
+    priced = held.bounded.priced
+    if not is_unknown(ended) or not held.seen.has_begun or not priced.rates:
         return None
     try:
         return await _seen_cost(held, priced.rates, priced.outgoing.output or OutputLimits())
@@ -122,8 +119,6 @@ async def seen_cost(held: HeldCall, ended: Completion | ProviderFailed) -> SeenC
 async def _seen_cost(held: HeldCall, rates: Rates, output: OutputLimits) -> SeenCost | None:
     seen, priced = held.seen, held.bounded.priced
     resolved, now_s = held.bounded.resolved, time.monotonic()
-    if not seen.has_begun:
-        seen.hide(True)  # since the request was sent
     text = await text_tokens(held.bounded, seen, seen.text.kept)
     thoughts = await text_tokens(held.bounded, seen, seen.thoughts.kept)
     produced = seen.output_tokens_at_most(

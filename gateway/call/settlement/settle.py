@@ -2,8 +2,8 @@
 
 Usage known, also of an answer that ended with an error: its price at the rates fixed at admission.
 Proof that nothing was billed: 0.
-Anything else: the most that the provider can have produced by what was seen of the answer, or by
-the time until the client of a stream left; else the whole hold.
+Anything else: the most that the provider can have produced by what was seen of the answer, or the
+whole hold if nothing was.
 """
 
 from __future__ import annotations
