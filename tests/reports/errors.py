@@ -7,6 +7,8 @@ from typing import Final
 from tests.reports.case import Report
 
 _HTTP: Final = "tests/gateway/http/test_provider_errors.py"
+_KEYS: Final = "tests/gateway/http/test_refused_keys.py"
+_IDS: Final = "tests/gateway/http/test_request_ids.py"
 _CLIENTS: Final = "tests/clients/test_provider_errors.py"
 _REFUSALS: Final = "tests/gateway/providers/test_refusals.py"
 _UNKNOWN: Final = "tests/gateway/providers/test_unknown.py"
@@ -46,28 +48,28 @@ REPORTS: Final = (
         report="https://github.com/BerriAI/litellm/pull/30229",
         right="502 provider_credentials, whose message is about the gateway",
         source=f"{_OPENAI}; {_ANTHROPIC}; {_GOOGLE}",
-        test=f"{_HTTP}::test_refused_key_is_not_blamed_on_client",
+        test=f"{_KEYS}::test_refused_key_is_not_blamed_on_client",
     ),
     Report(
         kind="Google's invalid key is a 400 INVALID_ARGUMENT, taken for the client's request",
         report="https://github.com/google-gemini/gemini-cli/issues/25198",
         right="502 provider_credentials by the reason API_KEY_INVALID, also behind a fallback",
         source="https://github.com/googleapis/googleapis/blob/master/google/api/error_reason.proto",
-        test=f"{_HTTP}::test_refused_key_is_noted_if_fallback_answers",
+        test=f"{_KEYS}::test_refused_key_is_noted_if_fallback_answers",
     ),
     Report(
         kind="an exhausted or revoked key of the gateway is noticed by its callers only",
         report="https://github.com/BerriAI/litellm/pull/38902",
         right="operators are alerted, once for a provider and a day",
         source="none: no vendor documents it",
-        test=f"{_HTTP}::test_refused_key_alerts_operators_once_daily",
+        test=f"{_KEYS}::test_refused_key_alerts_operators_once_daily",
     ),
     Report(
         kind="403 of a model that the project may not use",
         report="https://portkey.ai/error-library/model-access-error-10537",
         right="the vendor's own 403: the request's model is at fault",
         source=f"none: OpenAI documents model_not_found for 404 only, doubt remains ({_OPENAI})",
-        test=f"{_HTTP}::test_model_without_access_keeps_its_403",
+        test=f"{_KEYS}::test_model_without_access_keeps_its_403",
     ),
     Report(
         kind="Retry-After of a provider is dropped, renamed or cut",
@@ -138,13 +140,13 @@ REPORTS: Final = (
         report="https://github.com/productdevbook/misina/issues/66",
         right="x-request-id and request-id equal x-pulse-request-id, also before a row exists",
         source=f"{_SDK}; {_ANTHROPIC}#request-id",
-        test=f"{_HTTP}::test_refusals_without_row_have_request_id",
+        test=f"{_IDS}::test_refusals_without_row_have_request_id",
     ),
     Report(
         kind="the vendor's own request id is lost, which its support asks for",
         report="https://github.com/BerriAI/litellm/issues/16534",
         right="x-pulse-upstream-request-id, and in the row",
         source=f"{_ANTHROPIC}#request-id",
-        test=f"{_HTTP}::test_answers_and_errors_have_gateways_id",
+        test=f"{_IDS}::test_answers_and_errors_have_gateways_id",
     ),
 )

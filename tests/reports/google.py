@@ -15,6 +15,7 @@ _CONFIG: Final = f"{_API}#v1beta.GenerationConfig"
 _LEVELS: Final = "https://ai.google.dev/gemini-api/docs/generate-content/thinking#thinking-levels"
 _ENDINGS: Final = "tests/gateway/apis/test_google_endings.py"
 _TESTS: Final = "tests/gateway/apis/test_translated_to_google.py"
+_TOOLS: Final = "tests/gateway/apis/test_translated_tools_to_google.py"
 _ANY: Final = "tests/vendor_rules/google/test_translated.py"
 
 REPORTS: Final = (
@@ -169,42 +170,42 @@ REPORTS: Final = (
         report=f"{_GITHUB}/maximhq/bifrost/issues/1979",
         right="replaced everywhere, each by one of its own",
         source=_DECLARATIONS,
-        test=f"{_TESTS}::test_rejected_names_of_tools_are_replaced_everywhere",
+        test=f"{_TOOLS}::test_rejected_names_of_tools_are_replaced_everywhere",
     ),
     Report(
         kind="Replaced names of tools in answers",
         report=f"{_GITHUB}/kaitranntt/ccs/issues/25",
         right="the caller's own names",
         source=_DECLARATIONS,
-        test=f"{_TESTS}::test_answer_has_callers_own_names",
+        test=f"{_TOOLS}::test_answer_has_callers_own_names",
     ),
     Report(
         kind="Schemas without properties, and keywords beside $ref",
         report=f"{_GITHUB}/NousResearch/hermes-agent/issues/98928",
         right="sent as parametersJsonSchema; the reference goes into an anyOf",
         source=_CONFIG,
-        test=f"{_TESTS}::test_schema_is_never_dropped",
+        test=f"{_TOOLS}::test_schema_is_never_dropped",
     ),
     Report(
         kind="Parameters that describe no object, and references to nothing",
         report=f"{_GITHUB}/google-gemini/gemini-cli/issues/13326",
         right="refused by name",
         source=_DECLARATIONS,
-        test=f"{_TESTS}::test_parameters_that_are_none_are_refused",
+        test=f"{_TOOLS}::test_parameters_that_are_none_are_refused",
     ),
     Report(
         kind="A schema that requires itself",
         report=f"{_GITHUB}/juspay/juspay-mcp/pull/132",
         right="refused by name",
         source=_CONFIG,
-        test=f"{_TESTS}::test_schema_that_requires_itself_is_refused",
+        test=f"{_TOOLS}::test_schema_that_requires_itself_is_refused",
     ),
     Report(
         kind="A response format beside tools before Gemini 3",
         report=f"{_GITHUB}/googleapis/python-genai/issues/867",
         right="an instruction; enforced where no tool may be called",
         source="none: the error's own text",
-        test=f"{_TESTS}::test_format_beside_tools_is_instruction_on_older_models",
+        test=f"{_TOOLS}::test_format_beside_tools_is_instruction_on_older_models",
     ),
     # --- settings
     Report(
