@@ -76,7 +76,7 @@ async def _everything(
         _asked("openai", maxTokens=99_999_999),
     ]
     outcomes += await ask_all(server.url, key, *refused)
-    outcomes += await ask_all(server.url, f"{key[:-1]}x", *refused[:1])
+    outcomes += await ask_all(server.url, f"{key}x", *refused[:1])
     return outcomes
 
 
