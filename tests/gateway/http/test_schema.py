@@ -173,7 +173,7 @@ def test_schemathesis_finds_no_difference(
         if isinstance(event, ScenarioFinished):
             requests += len(event.recorder.interactions)
     assert not faults, "\n\n".join(faults[:5])
-    assert requests > 300
-    assert AiRequestLog.objects.filter(status="ok").count() > 20
+    assert requests > 100
+    assert AiRequestLog.objects.filter(status="ok").count() > 5
     assert not AiRequestLog.objects.filter(status__in=("pending", "unknown")).exists()
     assert not Hold.objects.filter(state=Hold.State.HELD).exists()
