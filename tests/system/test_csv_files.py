@@ -5,18 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Final
 
 import pytest
-from django.test import Client
 
 from costs.core.cost_query import GROUP_COLUMNS
 from costs.explorer.names import DIMENSIONS
 from orgs.console.exports import FORMULA_SIGNS
 from orgs.models import Organization, User
 from tests.answers import text_of
+from tests.cast import CLIENTS
 from tests.costs.charges import charge
 from tests.factories import (
     AiRequestLogFactory,
@@ -34,7 +33,6 @@ from tests.system.routes import all_routes
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
-CLIENTS = Callable[[User], Client]
 UNTRUSTED: Final = ("=1+1", "+1+1", "-1+1", "@SUM(1)", "\N{FULLWIDTH EQUALS SIGN}1", " =1")
 SIGNS: Final = tuple(FORMULA_SIGNS)
 NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?")

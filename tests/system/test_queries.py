@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -20,11 +20,11 @@ from gateway.http.addresses import PREFIXES
 from gateway.requests.filters import RequestFilterForm
 from orgs.console.queries import parameters_of
 from orgs.models import Organization, User
+from tests.cast import CLIENTS
 from tests.system.routes import all_routes, operators_routes
 
 pytestmark = pytest.mark.django_db
 
-CLIENTS = Callable[[User], Client]
 AN_ID: Final = "01a208b6-8176-71c0-bcb7-5d3dc01d4fca"
 UNKNOWN: Final = "unknownthing"
 # They redirect with their whole query, and the page there checks it.

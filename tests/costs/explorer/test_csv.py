@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import tracemalloc
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import date
 from itertools import islice
 from typing import Any, cast
@@ -20,11 +20,11 @@ from costs.explorer.exports import csv_pieces
 from costs.explorer.reports import CostGroup, Sums
 from orgs.models import Organization, User
 from tests.answers import text_of
+from tests.cast import CLIENTS
 from tests.costs.charges import charge
 
 pytestmark = pytest.mark.both_databases
 
-CLIENTS = Callable[[User], Client]
 JUNE = "from=2025-06-01&to=2025-06-30"
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -17,12 +16,12 @@ from costs.explorer import spellings
 from orgs.members.operations import remove_member
 from orgs.models import Membership, Organization, User
 from tests.answers import text_of
+from tests.cast import CLIENTS
 from tests.costs.charges import NOON, charge
 from tests.factories import ApiKeyFactory, MembershipFactory, UserFactory
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
-CLIENTS = Callable[[User], Client]
 JUNE = "from=2025-06-01&to=2025-06-30"
 SPELLINGS = (
     "Stra\u00dfe",

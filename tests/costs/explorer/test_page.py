@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from typing import Any
@@ -19,12 +18,12 @@ from costs.explorer.page import ExplorerPage
 from costs.explorer.reports import Sums
 from costs.explorer.table import Line
 from orgs.models import Organization, User
+from tests.cast import CLIENTS
 from tests.costs.charges import charge
 from tests.factories import ApiKeyFactory
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
-CLIENTS = Callable[[User], Client]
 JUNE = "from=2025-06-01&to=2025-06-30"
 
 

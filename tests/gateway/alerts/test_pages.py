@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +19,7 @@ from gateway.models import Alert, AlertChannel, AlertDelivery
 from orgs.fields import new_id
 from orgs.models import Organization, User
 from tests.answers import text_of
+from tests.cast import CLIENTS
 from tests.commands import output_of
 from tests.factories import (
     AlertChannelFactory,
@@ -31,7 +31,6 @@ from tests.gateway.receiver import Receiver
 
 pytestmark = pytest.mark.django_db
 
-CLIENTS = Callable[[User], Client]
 ALERTS = "/costs/alerts"
 CHANNELS = "/costs/alerts/channels"
 CREATE = "/costs/alerts/channels/create"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -13,11 +12,11 @@ from gateway.aliases.operations import ALIASES_MAX
 from gateway.models import ModelAlias
 from orgs.fields import new_id
 from orgs.models import Organization, User
+from tests.cast import CLIENTS
 from tests.factories import AliasFactory
 
 pytestmark = pytest.mark.django_db
 
-CLIENTS = Callable[[User], Client]
 ALIASES = "/admin/ai/aliases"
 CREATE = "/admin/ai/aliases/create"
 TYPED = {"name": "fast", "models": "gpt-4o-mini\n Claude-3-5-Sonnet ,", "retries": "2"}

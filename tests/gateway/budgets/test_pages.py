@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -17,11 +16,11 @@ from gateway.models import Budget
 from orgs.fields import new_id
 from orgs.models import Organization, User
 from tests.answers import text_of
+from tests.cast import CLIENTS
 from tests.factories import BudgetFactory, DailyCostFactory
 
 pytestmark = pytest.mark.django_db
 
-CLIENTS = Callable[[User], Client]
 BUDGETS = "/costs/budgets"
 CREATE = "/costs/budgets/create"
 EUR = 10**9

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from datetime import date, timedelta
 from functools import partial
 from zoneinfo import ZoneInfo
@@ -24,12 +23,12 @@ from gateway.guards.budgets import EACH, part_of
 from gateway.models import Budget, BudgetRaise
 from orgs.models import Organization, User
 from tests.answers import text_of
+from tests.cast import CLIENTS
 from tests.commands import output_of
 from tests.factories import ApiKeyFactory, BudgetFactory, DailyCostFactory, PeriodFactory
 
 pytestmark = pytest.mark.django_db
 
-CLIENTS = Callable[[User], Client]
 BUDGETS = "/costs/budgets"
 EUR = 10**9
 QUERIES_MAX = 16

@@ -20,11 +20,11 @@ from gateway.budgets.views import BUDGETS_PER_PAGE
 from gateway.models import Budget
 from orgs.models import Organization, User
 from tests.answers import text_of
+from tests.cast import CLIENTS
 from tests.factories import AiRequestLogFactory, BudgetFactory, DailyCostFactory, PeriodFactory
 
 pytestmark = pytest.mark.django_db
 
-CLIENTS = Callable[[User], Client]
 BUDGETS = "/costs/budgets"
 CREATE = "/costs/budgets/create"
 EUR = 10**9

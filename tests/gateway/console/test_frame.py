@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,6 +27,7 @@ from costs.models import (
 from gateway.core.model_entries import ORGANIZATION_WILDCARDS_MAX
 from gateway.models import AiRequestLog, ModelAlias, Policy
 from orgs.models import Organization, User
+from tests.cast import CLIENTS
 from tests.factories import (
     AiRequestLogFactory,
     CostEventFactory,
@@ -36,7 +36,6 @@ from tests.factories import (
     UserFactory,
 )
 
-CLIENTS = Callable[[User], Client]
 PAGES = {
     "requests": "/admin/ai",
     "policies": "/admin/ai/policies",

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.core.management import CommandError
-from django.test import Client
 
 from gateway.keys.operations import KeyLimits, create_key, policy_name
 from gateway.models import Policy
 from gateway.policies.operations import POLICIES_MAX
 from orgs.keys.operations import NAME_MAX_CHARS, revoke_key, rotate_key
 from orgs.models import ApiKey, HistoryEvent, Organization, User
+from tests.cast import CLIENTS
 from tests.commands import output_of
 from tests.factories import ApiKeyFactory, PolicyFactory
 from tests.gateway.conftest import Asking
 
-CLIENTS = Callable[[User], Client]
 CREATE = "/admin/ai/keys/create"
 HELLO: dict[str, Any] = {"model": "sandbox-small", "prompt": "Hello", "maxTokens": 10}
 TYPED = {

@@ -5,12 +5,10 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Callable
 from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 from django.utils.timezone import now
 
@@ -19,11 +17,11 @@ from orgs.auth import credentials
 from orgs.core import keys as key_format
 from orgs.keys import operations
 from orgs.models import ApiKey, Organization, User
+from tests.cast import CLIENTS
 from tests.factories import ApiKeyFactory, CostEventFactory
 
 pytestmark = pytest.mark.django_db
 
-CLIENTS = Callable[[User], Client]
 ALL = {"permissions": ["send", "read", "quote"]}
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 from django.test import Client
 from pytest_django import Settings
@@ -12,11 +10,11 @@ from costs.models import CostEvent
 from gateway.call.runtime import Gateway
 from gateway.models import AiRequestLog
 from orgs.models import Organization, User
+from tests.cast import CLIENTS
 from tests.factories import PolicyFactory
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("gateway", "prices")]
 
-CLIENTS = Callable[[User], Client]
 PLAYGROUND = "/admin/ai/playground"
 ASKED = {
     "model": "sandbox-small",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -21,6 +20,7 @@ from gateway.policies.names import names_in
 from gateway.policies.views import CHIPS_SHOWN
 from orgs.keys import operations as keys
 from orgs.models import ApiKey, Organization, User
+from tests.cast import CLIENTS
 from tests.commands import output_of
 from tests.factories import (
     AiRequestLogFactory,
@@ -32,7 +32,6 @@ from tests.factories import (
 
 pytestmark = pytest.mark.django_db
 
-CLIENTS = Callable[[User], Client]
 POLICIES = "/admin/ai/policies"
 CREATE = "/admin/ai/policies/create"
 policies = partial(output_of, "policies")

@@ -19,12 +19,12 @@ from gateway.policies.forms import PolicyForm, policy_values
 from gateway.policies.names import PolicyNames
 from orgs.keys.reports import keys_that_open
 from orgs.models import Organization, User
+from tests.cast import CLIENTS
 from tests.factories import AiRequestLogFactory, ApiKeyFactory, BudgetFactory, PolicyFactory
 from tests.gateway.conftest import Asking
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.both_databases]
 
-CLIENTS = Callable[[User], Client]
 HELLO = {"model": "sandbox-small", "prompt": "Say hello"}
 CREATE = "/admin/ai/policies/create"
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import pytest
-from django.test import Client
 from django.urls import reverse
 
 from gateway.models import Policy
 from gateway.providers.known import known_models
 from orgs.models import Organization, User
+from tests.cast import CLIENTS
 from tests.commands import output_of
 from tests.factories import RateFactory
 from tests.gateway.local_rows import make_row
 
 pytestmark = pytest.mark.django_db
 
-CLIENTS = Callable[[User], Client]
 POLICIES = "/admin/ai/policies"
 CREATE = f"{POLICIES}/create"
 policies = partial(output_of, "policies")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
@@ -14,11 +13,11 @@ from gateway.models import Policy
 from gateway.policies.operations import POLICIES_MAX, check_wildcards
 from orgs.fields import new_id
 from orgs.models import Organization, User
+from tests.cast import CLIENTS
 from tests.factories import AiRequestLogFactory, PeriodFactory, PolicyFactory
 
 pytestmark = pytest.mark.django_db
 
-CLIENTS = Callable[[User], Client]
 POLICIES = "/admin/ai/policies"
 CREATE = "/admin/ai/policies/create"
 TYPED = {

@@ -12,10 +12,11 @@ from costs.core.rates import Rates
 from costs.models import HourlyPrice
 from costs.prices.book import load_price_book
 from orgs.models import HistoryEvent, Organization, User
+from tests.cast import CLIENTS
 from tests.costs.charges import charge
 from tests.factories import MembershipFactory, UserFactory
 from tests.gateway.price_pages.test_list_page import exported
-from tests.gateway.price_pages.test_setting import CLIENTS, confirmed, previewed
+from tests.gateway.price_pages.test_setting import confirmed, previewed
 
 pytestmark = pytest.mark.django_db
 

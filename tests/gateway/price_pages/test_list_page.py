@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from http import HTTPStatus
@@ -19,12 +18,12 @@ from costs.models import Rate
 from costs.prices.book import load_price_book
 from gateway.price_pages.forms import PER_PAGE
 from orgs.models import Organization, User
+from tests.cast import CLIENTS
 from tests.costs.charges import charge
 from tests.factories import PolicyFactory, RateFactory
 
 pytestmark = pytest.mark.django_db
 
-CLIENTS = Callable[[User], Client]
 MODELS = "/models"
 
 

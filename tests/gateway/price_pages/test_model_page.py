@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from http import HTTPStatus
@@ -20,6 +19,7 @@ from costs.prices.undo import undo
 from gateway.price_pages import reports
 from gateway.price_pages.reports import unpriced_rows
 from orgs.models import Organization, User
+from tests.cast import CLIENTS
 from tests.costs.price_list import priced, set_price
 from tests.factories import (
     AiRequestLogFactory,
@@ -30,7 +30,6 @@ from tests.factories import (
 
 pytestmark = pytest.mark.django_db
 
-CLIENTS = Callable[[User], Client]
 PAGE = "/models/openai/gpt-4o"
 UNPRICED = "/models/unpriced"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
 from http import HTTPStatus
@@ -16,13 +15,13 @@ from django.utils.timezone import now
 from costs.core.rates import Rates
 from costs.models import PriceFactor, Rate
 from costs.prices.book import load_price_book
-from orgs.models import HistoryEvent, Organization, User
+from orgs.models import HistoryEvent, Organization
+from tests.cast import CLIENTS
 from tests.costs.price_list import priced, set_price
 from tests.factories import AiRequestLogFactory, MembershipFactory, RateFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
-CLIENTS = Callable[[User], Client]
 UNPRICED = "/models/set?provider=openai&name=gpt-5"
 PRICED = "/models/set?provider=openai&name=gpt-4o"
 FACTOR = "/models/factor?provider=openai&name=gpt-4o"

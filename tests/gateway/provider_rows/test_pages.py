@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import pytest
 from django.test import Client
@@ -13,13 +12,13 @@ from gateway.provider_rows.operations import INSTALLATION_ROWS_MAX, ORGANIZATION
 from gateway.providers.rows import config_of
 from orgs.fields import new_id
 from orgs.models import HistoryEvent, Organization, User
+from tests.cast import CLIENTS
 from tests.factories import MembershipFactory, ProviderFactory, RateFactory, UserFactory
 from tests.gateway.local_rows import make_row
 from tests.gateway.small_vendor import SmallVendor
 
 pytestmark = pytest.mark.django_db
 
-CLIENTS = Callable[[User], Client]
 PROVIDERS = "/admin/ai/providers"
 CREATE = f"{PROVIDERS}/create"
 SECRET = "canary-77ab01e9d2"

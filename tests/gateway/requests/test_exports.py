@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import gzip
 import json
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -18,11 +17,10 @@ from gateway.models import AiRequestLog
 from gateway.requests.exports import COLUMNS, ROWS_PER_PAGE
 from gateway.requests.reports import LOOKS_BACK, Cursor
 from orgs.models import Organization, User
+from tests.cast import CLIENTS
 from tests.factories import AiRequestLogFactory, PolicyFactory
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
-
-CLIENTS = Callable[[User], Client]
 
 
 def as_csv(client: Client, query: str = "") -> list[dict[str, str]]:

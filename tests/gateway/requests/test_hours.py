@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 from django.test import Client
@@ -13,13 +13,12 @@ from costs.ledger.balances import added_by_hours
 from costs.models import Period
 from gateway.policies.reports import spend_today
 from orgs.models import Organization, User
+from tests.cast import CLIENTS
 from tests.costs.books import NOON, Clock, Desk
 from tests.costs.hours.calls import EUR, HourlyCall, call, close_all, known_call
 from tests.factories import HourlyPriceFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-CLIENTS = Callable[[User], Client]
 
 
 @pytest.fixture

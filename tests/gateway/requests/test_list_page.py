@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -19,6 +18,7 @@ from gateway.requests import reports
 from gateway.requests.reports import REQUESTS_PER_PAGE, Cursor, RequestQuery
 from orgs.fields import new_id
 from orgs.models import Organization, User
+from tests.cast import CLIENTS
 from tests.costs.charges import charge
 from tests.factories import (
     AiRequestLogFactory,
@@ -29,7 +29,6 @@ from tests.factories import (
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
-CLIENTS = Callable[[User], Client]
 REQUESTS = "/admin/ai"
 
 

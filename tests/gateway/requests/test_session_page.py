@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -19,12 +18,12 @@ from gateway.models import AiRequestLog
 from gateway.requests import sessions
 from gateway.requests.sessions import AgentSession, Silence, session
 from orgs.models import Organization, User
+from tests.cast import CLIENTS
 from tests.costs.charges import NOON, charge
 from tests.factories import AiRequestLogFactory, PolicyFactory
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
-CLIENTS = Callable[[User], Client]
 LONG = "日本語/セッション?№=7&\"<b>'; %2F.. " + "長" * 40
 
 

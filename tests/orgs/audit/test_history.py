@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,12 +19,11 @@ from orgs.members import invitations
 from orgs.members import operations as members_operations
 from orgs.models import HistoryEvent, Membership, Organization, User
 from orgs.settings import operations as settings_operations
+from tests.cast import CLIENTS
 from tests.commands import output_of
 from tests.factories import PASSWORD, UserFactory
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
-
-CLIENTS = Callable[[User], Client]
 
 
 def events(*names: str) -> list[HistoryEvent]:

@@ -11,11 +11,11 @@ from django.test import Client
 
 from orgs.auth import throttle
 from orgs.models import User
+from tests.cast import CLIENTS
 from tests.factories import PASSWORD
 
 pytestmark = pytest.mark.django_db
 
-CLIENTS = Callable[[User], Client]
 NEW = "another long password"
 PAGE = "/settings/profile"
 

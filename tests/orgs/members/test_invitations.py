@@ -17,12 +17,12 @@ from orgs.members import invitations, reports
 from orgs.members import operations as members_operations
 from orgs.members.invitations import NewLink
 from orgs.models import Invitation, Membership, Organization, User
+from tests.cast import CLIENTS
 from tests.factories import PASSWORD, MembershipFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
 NEW = "new@acme.example"
-CLIENTS = Callable[[User], Client]
 
 
 def set_password(client: Client, path: str, password: str = PASSWORD) -> Any:

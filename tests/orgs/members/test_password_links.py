@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,11 +13,11 @@ from orgs.core.errors import Conflict
 from orgs.members import invitations
 from orgs.members import operations as members_operations
 from orgs.models import Membership, Organization, User
+from tests.cast import CLIENTS
 from tests.factories import PASSWORD, MembershipFactory
 
 pytestmark = [pytest.mark.django_db, pytest.mark.both_databases]
 
-CLIENTS = Callable[[User], Client]
 NEW_PASSWORD = "what the member chose"
 SETTINGS = "/settings/organization"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from datetime import timedelta
 from html import unescape
 from typing import Any
@@ -16,12 +15,12 @@ from django.utils.timezone import now
 from orgs.keys import operations
 from orgs.members import invitations
 from orgs.models import Membership, Organization, User
+from tests.cast import CLIENTS
 from tests.factories import PASSWORD, MembershipFactory
 
 pytestmark = pytest.mark.django_db
 
 SETTINGS = "/settings/organization"
-CLIENTS = Callable[[User], Client]
 
 
 def membership_of(user: User) -> Membership:
