@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.core.management.base import CommandParser, OutputWrapper
@@ -54,6 +54,8 @@ from costs.prices.series import DatedRow, RowT
 from costs.prices.undo import Undone, named_by_id, undo
 from orgs.console.commands import add_format
 from orgs.core.errors import Conflict, Invalid
+
+_OneRow = TypeVar("_OneRow", PriceFactor, HourlyPrice)
 
 
 def add_set(action: CommandParser) -> None:
@@ -180,13 +182,7 @@ def _set_factor(out: OutputWrapper, options: Mapping[str, Any]) -> None:
             ),
             now=at,
         )
-    (row,) = changed.rows
-    named = f"{row.provider} {row.model or EVERY_MODEL}"
-    report.line(f"{named}: {factor_name(row)} from {row.starts_at.isoformat(timespec='seconds')}.")
-    report.facts["in_force_until"] = changed.ends_at and changed.ends_at.isoformat()
-    _report_rows(report, changed)
-    report.compare(_models(report.after, row.provider), row.starts_at)
-    report.end()
+    _end(report, changed, factor_name)
 
 
 def _set_hourly(out: OutputWrapper, options: Mapping[str, Any]) -> None:
@@ -205,9 +201,14 @@ def _set_hourly(out: OutputWrapper, options: Mapping[str, Any]) -> None:
             ),
             now=at,
         )
+    _end(report, changed, hourly_name)
+
+
+def _end(report: ChangeReport, changed: Changed[_OneRow], named: Callable[[_OneRow], str]) -> None:
+    """Report the one row that was set, for a model or for all of a provider."""
     (row,) = changed.rows
-    named = f"{row.provider} {row.model or EVERY_MODEL}"
-    report.line(f"{named}: {hourly_name(row)} from {row.starts_at.isoformat(timespec='seconds')}.")
+    title = f"{row.provider} {row.model or EVERY_MODEL}"
+    report.line(f"{title}: {named(row)} from {row.starts_at.isoformat(timespec='seconds')}.")
     report.facts["in_force_until"] = changed.ends_at and changed.ends_at.isoformat()
     _report_rows(report, changed)
     report.compare(_models(report.after, row.provider), row.starts_at)

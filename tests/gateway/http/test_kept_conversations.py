@@ -135,7 +135,7 @@ def test_second_turn_at_once_is_refused(
     assert (status, shown["code"]) == (409, "conversation_locked")
     assert locked.headers["retry-after"] == "1"
     assert (row_of(locked).cost_nanoeur, len(vendors.calls)) == (0, 2)
-    # The first one has ended, and what it left is not known.
+    # The first one has ended, and its items are not known.
     assert ask(NEXT | {"conversation": id_}, path=RESPONSES).status == 200
 
 
